@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The vsp socket: vmwp (client) ↔ netvspd (server), SOCK_SEQPACKET, one connection a vNIC. Little-endian, fixed layout,
+ * fds by SCM_RIGHTS. vmwp sends a request and gets exactly one reply {same type | VSP_REPLY, same sequence, status};
+ * requests may be pipelined and are answered in order, except CHANNEL_CLOSE and GPADL_REMOVE, which are answered when the
+ * data path has let go. netvspd sends notifications of its own, never answered. When the connection ends, either way,
+ * netvspd drops the vNIC with all its channels, GPADLs and mappings, and vmwp tries again.
+ *
+ * Order: HELLO, MEMORY, NIC, then GPADL_ADD, CHANNEL_OPEN, ... as the guest drives them. Source: docs/architecture.md.
+ */
+#ifndef LUNAR_WIRE_VSP_H
+#define LUNAR_WIRE_VSP_H
+
+#include <assert.h>
+#include <stdint.h>
+
+#define VSP_VERSION 1
+#define VSP_SOCKET_DEFAULT "/run/lunar/netvspd.sock"
+#define VSP_MAX_MESSAGE_BYTES (96 * 1024)
+#define VSP_REPLY 0x80000000u
+#define VSP_NOTIFY 0x40000000u
+
+enum vsp_type {
+	VSP_HELLO = 1,
+	VSP_MEMORY = 2,
+	VSP_NIC = 3,
+	VSP_GPADL_ADD = 4,
+	VSP_GPADL_REMOVE = 5,
+	VSP_CHANNEL_OPEN = 6,
+	VSP_CHANNEL_CLOSE = 7,
+	VSP_CHANNEL_MODIFY = 8,
+	VSP_STATS = 9,
+	VSP_SUB_CHANNELS = VSP_NOTIFY | 1, /* netvspd → vmwp: offer this many sub-channels */
+	VSP_NIC_STATE = VSP_NOTIFY | 2,    /* netvspd → vmwp: what the guest negotiated, for show */
+};
+
+struct vsp_header {
+	uint32_t type;
+	uint32_t size_bytes; /* of the whole message, header included */
+	uint32_t sequence;
+	int32_t status;      /* replies: 0 or -errno; otherwise 0 */
+};
+static_assert(sizeof(struct vsp_header) == 16, "vsp header");
+
+/* Request and reply. The reply's version is the one in force: the lower of the two. */
+struct vsp_hello {
+	struct vsp_header header;
+	uint32_t version;
+	uint32_t reserved;
+};
+
+struct vsp_region {
+	uint64_t gpa;
+	uint64_t size_bytes;
+	uint64_t fd_offset;
+};
+
+/* fds: dirty bitmap, signal table, then one per region. */
+struct vsp_memory {
+	struct vsp_header header;
+	uint32_t vp_count;
+	uint32_t region_count; /* 1..GUEST_MEMORY_MAX_REGIONS */
+	struct vsp_region regions[];
+};
+
+#define VSP_NIC_SPOOF_GUARD 1u /* frames must leave with the vNIC's own source MAC */
+
+/* Reply status: -EEXIST (MAC or name in use on this switch), -EINVAL. */
+struct vsp_nic {
+	struct vsp_header header;
+	char name[48];         /* "vm/nic0", NUL-terminated */
+	uint8_t mac[6];
+	uint16_t mtu;          /* largest that the guest may set: 576..9216, without the 14-byte header */
+	uint32_t flags;
+	uint32_t max_channels; /* 1..64, primary included */
+};
+static_assert(sizeof(struct vsp_nic) == 16 + 48 + 16, "vsp nic");
+
+/* Ranges as gpadl_parse() reads them. */
+struct vsp_gpadl_add {
+	struct vsp_header header;
+	uint32_t gpadl_id;
+	uint32_t range_count;
+	uint8_t ranges[];
+};
+
+struct vsp_gpadl_remove {
+	struct vsp_header header;
+	uint32_t gpadl_id;
+	uint32_t reserved;
+};
+
+/* fds: kick (eventfd that KVM signals on the guest's SignalEvent), then the target VP's SINT irqfd unless target_vp is
+ * VMBUS_NO_INTERRUPTS. */
+struct vsp_channel_open {
+	struct vsp_header header;
+	uint32_t sub_index;
+	uint32_t gpadl_id;
+	uint32_t downstream_page_offset;
+	uint32_t target_vp;
+	uint32_t event_flag;
+	uint32_t reserved;
+	uint8_t user_data[120];
+};
+static_assert(sizeof(struct vsp_channel_open) == 16 + 24 + 120, "vsp channel open");
+
+struct vsp_channel_close {
+	struct vsp_header header;
+	uint32_t sub_index;
+	uint32_t reserved;
+};
+
+/* fds: the new target VP's SINT irqfd, unless VMBUS_NO_INTERRUPTS. */
+struct vsp_channel_modify {
+	struct vsp_header header;
+	uint32_t sub_index;
+	uint32_t target_vp;
+};
+
+/* Reply to VSP_STATS (request: header only). Seen from the guest: tx is what it sent. */
+struct vsp_stats {
+	struct vsp_header header;
+	uint64_t tx_packets;
+	uint64_t tx_bytes;
+	uint64_t tx_dropped;
+	uint64_t rx_packets;
+	uint64_t rx_bytes;
+	uint64_t rx_dropped;
+	uint64_t tx_spoofed;  /* dropped by the MAC-spoof guard */
+	uint64_t tx_malformed;
+};
+
+struct vsp_sub_channels {
+	struct vsp_header header;
+	uint32_t count;
+	uint32_t reserved;
+};
+
+struct vsp_nic_state {
+	struct vsp_header header;
+	uint32_t nvsp_version; /* 0: not negotiated; 0x60001 is 6.1 */
+	uint32_t mtu;
+	uint32_t channels_open;
+	uint32_t rndis_up;     /* 1: the guest set a packet filter, so it can receive */
+};
+
+#endif

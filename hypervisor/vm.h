@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A virtual machine inside vmwp: configuration, partition, bus, devices and console, and the life
+ * of it all. This is what the API server and vmwp's main stand on. Every call is for the event
+ * loop's thread; the VM's own threads (one a VP) never show here.
+ *
+ * created ──vm_start()──▶ running ──▶ stopped   guest powered off, or vm_request_stop()
+ *                            │ ▲ └──▶ crashed   guest panic, or the engine cannot go on
+ *                            └─┘ reboot: everything is rebuilt, the state stays "running"
+ * Stopped and crashed are final: the program ends, and a VM starts again in a new process.
+ */
+#ifndef LUNAR_HYPERVISOR_VM_H
+#define LUNAR_HYPERVISOR_VM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/exit_code.h"
+#include "hypervisor/vm_config.h"
+
+struct event_loop;
+struct vm;
+
+#define VM_MESSAGE_BYTES 512
+/* How long a graceful stop or reboot waits for the guest before it is forced, by default. */
+#define VM_STOP_DEADLINE_MS 30000
+
+enum vm_state {
+	VM_STATE_CREATED,
+	VM_STATE_RUNNING,
+	VM_STATE_STOPPED,
+	VM_STATE_CRASHED,
+};
+
+/* "created", "running", "stopped" or "crashed". */
+const char *vm_state_name(enum vm_state state);
+
+/* What went wrong: the exit code that a program ends with, and one line for the user. */
+struct vm_error {
+	enum exit_code code;
+	char message[VM_MESSAGE_BYTES];
+};
+
+enum vm_nic_link {
+	VM_NIC_DISCONNECTED, /* netvspd is absent or gone; tried again every second */
+	VM_NIC_CONNECTED,    /* netvspd has the vNIC; the guest's driver has not opened it */
+	VM_NIC_OPEN,	     /* the guest has at least its primary channel open */
+};
+
+/* "disconnected", "connected" or "open". */
+const char *vm_nic_link_name(enum vm_nic_link link);
+
+struct vm_nic_stats { /* seen from the guest: tx is what it sent */
+	uint64_t tx_packets;
+	uint64_t tx_bytes;
+	uint64_t tx_dropped;
+	uint64_t rx_packets;
+	uint64_t rx_bytes;
+	uint64_t rx_dropped;
+	uint64_t tx_spoofed;
+	uint64_t tx_malformed;
+};
+
+struct vm_nic_status {
+	enum vm_nic_link link;
+	uint32_t nvsp_version; /* 0: not negotiated; 0x60001 is 6.1 */
+	uint32_t mtu;	       /* as the guest set it; 0 before */
+	uint32_t channels_open;
+	bool rndis_up;		   /* the guest set a packet filter: it can receive */
+	struct vm_nic_stats stats; /* at most about a second old */
+};
+
+struct vm_status {
+	enum vm_state state;
+	char reason[VM_MESSAGE_BYTES]; /* why it stopped or crashed; else empty */
+	const char *engine;	       /* "kvm"; static */
+	pid_t pid;		       /* of vmwp */
+	uint32_t vps;
+	uint64_t memory_bytes;
+	uint64_t uptime_ms;	  /* since the last start or reboot; 0 unless running */
+	uint32_t reboots;	  /* since vm_start() */
+	uint32_t vmbus_version;	  /* 0: not connected; else major << 16 | minor */
+	uint32_t vmbus_offered;	  /* channels offered, sub-channels included */
+	uint32_t vmbus_open;	  /* channels open */
+	uint32_t vmbus_gpadls;	  /* in progress included */
+	const char *console_path; /* file or socket; NULL for stdio; valid as long as the VM */
+	size_t nic_count;	  /* in the order of vm_config.nics */
+	struct vm_nic_status nics[VM_MAX_NICS];
+};
+
+/*
+ * Called on the loop's thread after each change of state, and after a reboot (then state is
+ * "running" again). The VM may not be destroyed from within.
+ */
+typedef void (*vm_state_fn)(void *ctx, struct vm *vm, enum vm_state state);
+
+/*
+ * Makes a VM in state "created": nothing of it is allocated yet but its name. config and loop must
+ * outlive it. console_path: where the console's socket goes when the configuration names none;
+ * copied, may be NULL when the configuration asks for stdio or a file.
+ * Returns 0 (the caller destroys) or -errno with *error filled.
+ */
+int vm_create(const struct vm_config *config, struct event_loop *loop, const char *console_path,
+	      vm_state_fn state_changed, void *ctx, struct vm **vm, struct vm_error *error);
+
+/* Takes NULL. Stops what runs, at once; no callback. Returns when every thread and fd is gone. */
+void vm_destroy(struct vm *vm);
+
+/*
+ * Checks the host, loads kernel and initrd, reaches netvspd for each NIC, and sets the VPs going.
+ * May block, for at most a few seconds. Returns 0, or -errno with *error filled; the VM is then
+ * still "created" and may only be destroyed. -EALREADY unless it was "created".
+ */
+int vm_start(struct vm *vm, struct vm_error *error);
+
+/*
+ * Graceful: presses the guest's ACPI power button and stops it by force when it has not powered off
+ * after deadline_ms (0: VM_STOP_DEADLINE_MS). Force: stops the VPs now. Either way the end is told
+ * by the state callback, never from within this call.
+ * Returns 0, or -EINVAL unless running. A second call with force overrides a graceful one.
+ */
+int vm_request_stop(struct vm *vm, bool force, uint32_t deadline_ms);
+
+/* Resets the machine, as its reset button would: memory is lost. Returns 0, or -EINVAL unless
+ * running. The callback says when the guest has started again. */
+int vm_request_reboot(struct vm *vm);
+
+void vm_get_status(const struct vm *vm, struct vm_status *status);
+const struct vm_config *vm_get_config(const struct vm *vm);
+
+/* What the program should exit with: EXIT_OK after a stop, EXIT_GUEST_CRASHED or EXIT_INTERNAL. */
+enum exit_code vm_get_exit_code(const struct vm *vm);
+
+#endif

@@ -19,13 +19,14 @@ Q       := $(if $(V),,@)
 WARN    := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wconversion -Wundef -Werror
 WARN    += $(if $(findstring clang,$(CC)),-Wthread-safety)
 CFLAGS  ?= -O2 -g
-SANFLAGS := $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer) $(if $(FUZZ),-fsanitize=fuzzer-no-link,address,undefined -fno-omit-frame-pointer)
+FUZZFLAGS := -fsanitize=fuzzer-no-link,address,undefined -fno-omit-frame-pointer
+SANFLAGS := $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer) $(if $(FUZZ),$(FUZZFLAGS))
 CFLAGS_ALL  = -std=gnu11 $(CFLAGS) $(WARN) -fno-common -fstack-protector-strong -D_GNU_SOURCE -I. $(SANFLAGS)
 LDFLAGS_ALL = $(LDFLAGS) $(SANFLAGS)
 
 # From the ground up: a folder may use those before it, never those after it.
 MODULES := base vmbus netvsp hypervisor iscsi-initiator cli
-include $(addsuffix /module.mk,$(MODULES))
+include $(wildcard $(addsuffix /module.mk,$(MODULES)))
 
 .DEFAULT_GOAL := all
 TESTS :=

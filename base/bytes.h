@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Explicit little- and big-endian access to unaligned bytes, and overflow-checked bounds. Wire formats
- * are read and written through these, so that no code depends on the host's byte order or alignment.
+ * Explicit little- and big-endian access to unaligned bytes, and overflow-checked bounds. Wire
+ * formats are read and written through these, so that no code depends on the host's byte order or
+ * alignment.
  */
 #ifndef LUNAR_BASE_BYTES_H
 #define LUNAR_BASE_BYTES_H
@@ -42,7 +43,8 @@ BYTES_ACCESSORS(16)
 BYTES_ACCESSORS(32)
 BYTES_ACCESSORS(64)
 
-/* True where [offset, offset + length) lies inside [0, size), without overflow. A zero length fits at size. */
+/* True where [offset, offset + length) lies inside [0, size), without overflow. A zero length fits
+ * at size. */
 static inline bool range_fits(uint64_t offset, uint64_t length, uint64_t size)
 {
 	return offset <= size && length <= size - offset;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Logging: one macro set, a component name on each line, to standard error (or a file that the program chose).
- * Where a peer can cause a line, use log_*_limited: at most ten lines a second per call site, then one that
- * says how many were left out. Thread-safe.
+ * Logging: one macro set, a component name on each line, to standard error (or a file that the
+ * program chose). Where a peer can cause a line, use log_*_limited: at most ten lines a second per
+ * call site, then one that says how many were left out. Thread-safe.
  */
 #ifndef LUNAR_BASE_LOG_H
 #define LUNAR_BASE_LOG_H
@@ -35,7 +35,8 @@ int log_parse_level(const char *name, enum log_level *level);
 void log_write(enum log_level level, const char *component, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
-/* True where the call site may write one more line now. Reports what it left out when a window ends. */
+/* True where the call site may write one more line now. Reports what it left out when a window
+ * ends. */
 bool log_limit_allow(struct log_limit *limit, const char *component);
 
 /* Each .c file that logs defines LOG_COMPONENT before its first use. */
@@ -47,8 +48,7 @@ bool log_limit_allow(struct log_limit *limit, const char *component);
 #define log_limited(level, ...)                                                                    \
 	do {                                                                                       \
 		static struct log_limit log_limit_here;                                            \
-		if ((level) <= log_get_level() &&                                                  \
-		    log_limit_allow(&log_limit_here, LOG_COMPONENT))                               \
+		if ((level) <= log_get_level() && log_limit_allow(&log_limit_here, LOG_COMPONENT)) \
 			log_write(level, LOG_COMPONENT, __VA_ARGS__);                              \
 	} while (0)
 #define log_error_limited(...) log_limited(LOG_LEVEL_ERROR, __VA_ARGS__)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A VM as its YAML file describes it. Parsed with libcyaml; unknown keys, missing keys and values out of range are errors
- * that name the key.
+ * A VM as its YAML file describes it. Parsed with libcyaml; unknown keys, missing keys and values
+ * out of range are errors that name the key.
  */
 #ifndef LUNAR_HYPERVISOR_VM_CONFIG_H
 #define LUNAR_HYPERVISOR_VM_CONFIG_H
@@ -10,23 +10,27 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define VM_NAME_MAX 32
-#define VM_MAX_VPS 64
-#define VM_MAX_NICS 8
+#define VM_NAME_MAX	    32
+#define VM_MAX_VPS	    64
+#define VM_MAX_NICS	    8
 #define VM_MIN_MEMORY_BYTES (UINT64_C(64) << 20)
-#define VM_MAX_MEMORY_BYTES ((UINT64_C(1) << 40) - (UINT64_C(1) << 30)) /* GPA limit less the hole below 4 GiB */
+#define VM_MAX_MEMORY_BYTES                                                                        \
+	((UINT64_C(1) << 40) - (UINT64_C(1) << 30)) /* GPA limit less the hole below 4 GiB */
 
 struct vm_nic_config {
-	uint8_t mac[6];      /* given, or derived from the VM's name and the NIC's index; locally administered */
-	uint8_t instance_id[16]; /* VMBus instance GUID, derived from the VM's name and the index: stable across moves */
-	uint16_t mtu;        /* 576..9216, default 1500 */
-	bool spoof_guard;    /* default true */
-	uint32_t queues;     /* most channels, 1..64; default: the number of VPs, at most 8 */
-	char *vsp_socket;    /* default VSP_SOCKET_DEFAULT */
+	uint8_t mac[6]; /* given, or derived from the VM's name and the NIC's index; locally
+			   administered */
+	uint8_t instance_id[16]; /* VMBus instance GUID, derived from the VM's name and the index:
+				    stable across moves */
+	uint16_t mtu;		 /* 576..9216, default 1500 */
+	bool spoof_guard;	 /* default true */
+	uint32_t queues;	 /* most channels, 1..64; default: the number of VPs, at most 8 */
+	char *vsp_socket;	 /* default VSP_SOCKET_DEFAULT */
 };
 
 enum vm_console_kind {
-	VM_CONSOLE_SOCKET, /* default: a unix socket beside the API socket, with a scroll-back of its last 64 KiB */
+	VM_CONSOLE_SOCKET, /* default: a unix socket beside the API socket, with a scroll-back of
+			      its last 64 KiB */
 	VM_CONSOLE_STDIO,
 	VM_CONSOLE_FILE,
 };
@@ -34,23 +38,25 @@ enum vm_console_kind {
 struct vm_config {
 	char name[VM_NAME_MAX + 1]; /* [a-zA-Z0-9][a-zA-Z0-9_.-]* */
 	uint32_t vps;
-	uint64_t memory_bytes;      /* "512M", "64G" in the file; a multiple of 2 MiB */
+	uint64_t memory_bytes; /* "512M", "64G" in the file; a multiple of 2 MiB */
 	bool huge_pages;
 	char *kernel;
-	char *initrd;               /* NULL: none */
-	char *cmdline;              /* never NULL */
+	char *initrd;  /* NULL: none */
+	char *cmdline; /* never NULL */
 	enum vm_console_kind console;
-	char *console_path;         /* file or socket; NULL for stdio, or for the default socket */
+	char *console_path; /* file or socket; NULL for stdio, or for the default socket */
 	struct vm_nic_config nics[VM_MAX_NICS];
 	size_t nic_count;
 };
 
 /*
- * Reads and checks a VM's YAML file. Returns 0 (the caller frees with vm_config_free()), or -errno with one line for the
- * user in message: what is wrong, with the key and the line where the parser knows it, and what to do.
- * Whether kernel and initrd exist is not checked here: that happens at start.
+ * Reads and checks a VM's YAML file. Returns 0 (the caller frees with vm_config_free()), or -errno
+ * with one line for the user in message: what is wrong, with the key and the line where the parser
+ * knows it, and what to do. Whether kernel and initrd exist is not checked here: that happens at
+ * start.
  */
-int vm_config_load(const char *path, struct vm_config **config, char *message, size_t message_bytes);
+int vm_config_load(const char *path, struct vm_config **config, char *message,
+		   size_t message_bytes);
 /* Takes NULL. */
 void vm_config_free(struct vm_config *config);
 

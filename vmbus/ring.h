@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * One direction of a channel's ring: a control page, then data pages, both in guest memory lent by a GPADL. The two
- * indices are bytes into the data area. The host reads the guest's out-ring and writes its in-ring; the tests' guest
- * side and our own drivers use the same code the other way round. Source: TLFS; observed in Linux 6.1
- * drivers/hv/ring_buffer.c, include/linux/hyperv.h (struct hv_ring_buffer).
+ * One direction of a channel's ring: a control page, then data pages, both in guest memory lent by
+ * a GPADL. The two indices are bytes into the data area. The host reads the guest's out-ring and
+ * writes its in-ring; the tests' guest side and our own drivers use the same code the other way
+ * round. Source: TLFS; observed in Linux 6.1 drivers/hv/ring_buffer.c, include/linux/hyperv.h
+ * (struct hv_ring_buffer).
  *
- * One reader and one writer thread at a time. Every index loaded from guest memory is checked on every load.
+ * One reader and one writer thread at a time. Every index loaded from guest memory is checked on
+ * every load.
  */
 #ifndef LUNAR_VMBUS_RING_H
 #define LUNAR_VMBUS_RING_H
@@ -16,33 +18,38 @@
 
 struct gpadl_view;
 
-/* Control page (4 KiB): u32 write_index, u32 read_index, u32 interrupt_mask, u32 pending_send_size, ...,
- * u32 feature_bits at 64 (bit 0: pending_send_size is honoured). */
+/* Control page (4 KiB): u32 write_index, u32 read_index, u32 interrupt_mask, u32 pending_send_size,
+ * ..., u32 feature_bits at 64 (bit 0: pending_send_size is honoured). */
 struct ring {
-	struct gpadl_view *view;  /* control page first; the ring does not own it */
-	uint32_t data_bytes;      /* a multiple of 4096, at least one page */
+	struct gpadl_view *view;   /* control page first; the ring does not own it */
+	uint32_t data_bytes;	   /* a multiple of 4096, at least one page */
 	_Atomic uint32_t *control; /* the control page */
-	uint32_t local_index;     /* reader: next byte to read; writer: next byte to write; not yet published */
-	uint32_t peer_index;      /* last good value of the other side's index */
-	bool broken;              /* the peer published a bad index: every call fails from then on */
+	uint32_t local_index;	   /* reader: next byte to read; writer: next byte to write; not yet
+				      published */
+	uint32_t peer_index;	   /* last good value of the other side's index */
+	bool broken; /* the peer published a bad index: every call fails from then on */
 };
 
-/* The view must have at least two pages. Starts from the indices in memory. Returns 0, -EINVAL, -EPROTO (bad index). */
+/* The view must have at least two pages. Starts from the indices in memory. Returns 0, -EINVAL,
+ * -EPROTO (bad index). */
 int ring_init_reader(struct ring *ring, struct gpadl_view *view);
 int ring_init_writer(struct ring *ring, struct gpadl_view *view);
 
 /* ---- reader ---- */
 
-/* Bytes that can be read now, with the peer's index freshly loaded; -EPROTO: bad index, the ring is broken. */
+/* Bytes that can be read now, with the peer's index freshly loaded; -EPROTO: bad index, the ring is
+ * broken. */
 int64_t ring_readable_bytes(struct ring *ring);
-/* Copies length bytes from offset bytes past the read position; they must be readable (as last loaded). 0 or -EPROTO. */
+/* Copies length bytes from offset bytes past the read position; they must be readable (as last
+ * loaded). 0 or -EPROTO. */
 int ring_peek(const struct ring *ring, uint32_t offset, void *to, uint32_t length);
 /* Moves the private read position on; nothing is published. */
 int ring_skip(struct ring *ring, uint32_t length);
-/* Publishes the read position. True where the writer waits for room (pending_send_size) and must be signalled. */
+/* Publishes the read position. True where the writer waits for room (pending_send_size) and must be
+ * signalled. */
 bool ring_publish_read(struct ring *ring);
-/* interrupt_mask, as the reader sets it: true asks the writer not to signal. ring_unmask re-checks and returns true
- * where data arrived meanwhile (read on instead of sleeping). */
+/* interrupt_mask, as the reader sets it: true asks the writer not to signal. ring_unmask re-checks
+ * and returns true where data arrived meanwhile (read on instead of sleeping). */
 void ring_mask(struct ring *ring);
 bool ring_unmask(struct ring *ring);
 
@@ -50,10 +57,12 @@ bool ring_unmask(struct ring *ring);
 
 /* Bytes that can be written now (one 8-byte unit is always kept free); -EPROTO as above. */
 int64_t ring_writable_bytes(struct ring *ring);
-/* Copies at offset past the private write position, and moves it on. -EAGAIN does not occur: check the room first. */
+/* Copies at offset past the private write position, and moves it on. -EAGAIN does not occur: check
+ * the room first. */
 int ring_poke(struct ring *ring, uint32_t offset, const void *from, uint32_t length);
 int ring_advance(struct ring *ring, uint32_t length);
-/* Publishes the write position. True where the reader was idle (ring empty before, mask clear) and must be signalled. */
+/* Publishes the write position. True where the reader was idle (ring empty before, mask clear) and
+ * must be signalled. */
 bool ring_publish_write(struct ring *ring);
 /* Asks the reader to signal once needed_bytes are writable; 0 withdraws. */
 void ring_set_pending_send_bytes(struct ring *ring, uint32_t needed_bytes);

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The vsp socket: vmwp (client) ↔ netvspd (server), SOCK_SEQPACKET, one connection a vNIC. Little-endian, fixed layout,
- * fds by SCM_RIGHTS. vmwp sends a request and gets exactly one reply {same type | VSP_REPLY, same sequence, status};
- * requests may be pipelined and are answered in order, except CHANNEL_CLOSE and GPADL_REMOVE, which are answered when the
- * data path has let go. netvspd sends notifications of its own, never answered. When the connection ends, either way,
+ * The vsp socket: vmwp (client) ↔ netvspd (server), SOCK_SEQPACKET, one connection a vNIC.
+ * Little-endian, fixed layout, fds by SCM_RIGHTS. vmwp sends a request and gets exactly one reply
+ * {same type | VSP_REPLY, same sequence, status}; requests may be pipelined and are answered in
+ * order, except CHANNEL_CLOSE and GPADL_REMOVE, which are answered when the data path has let go.
+ * netvspd sends notifications of its own, never answered. When the connection ends, either way,
  * netvspd drops the vNIC with all its channels, GPADLs and mappings, and vmwp tries again.
  *
- * Order: HELLO, MEMORY, NIC, then GPADL_ADD, CHANNEL_OPEN, ... as the guest drives them. Source: docs/architecture.md.
+ * Order: HELLO, MEMORY, NIC, then GPADL_ADD, CHANNEL_OPEN, ... as the guest drives them. Source:
+ * docs/architecture.md.
  */
 #ifndef LUNAR_WIRE_VSP_H
 #define LUNAR_WIRE_VSP_H
@@ -14,11 +16,11 @@
 #include <assert.h>
 #include <stdint.h>
 
-#define VSP_VERSION 1
-#define VSP_SOCKET_DEFAULT "/run/lunar/netvspd.sock"
+#define VSP_VERSION	      1
+#define VSP_SOCKET_DEFAULT    "/run/lunar/netvspd.sock"
 #define VSP_MAX_MESSAGE_BYTES (96 * 1024)
-#define VSP_REPLY 0x80000000u
-#define VSP_NOTIFY 0x40000000u
+#define VSP_REPLY	      0x80000000u
+#define VSP_NOTIFY	      0x40000000u
 
 enum vsp_type {
 	VSP_HELLO = 1,
@@ -31,14 +33,14 @@ enum vsp_type {
 	VSP_CHANNEL_MODIFY = 8,
 	VSP_STATS = 9,
 	VSP_SUB_CHANNELS = VSP_NOTIFY | 1, /* netvspd → vmwp: offer this many sub-channels */
-	VSP_NIC_STATE = VSP_NOTIFY | 2,    /* netvspd → vmwp: what the guest negotiated, for show */
+	VSP_NIC_STATE = VSP_NOTIFY | 2, /* netvspd → vmwp: what the guest negotiated, for show */
 };
 
 struct vsp_header {
 	uint32_t type;
 	uint32_t size_bytes; /* of the whole message, header included */
 	uint32_t sequence;
-	int32_t status;      /* replies: 0 or -errno; otherwise 0 */
+	int32_t status; /* replies: 0 or -errno; otherwise 0 */
 };
 static_assert(sizeof(struct vsp_header) == 16, "vsp header");
 
@@ -68,9 +70,9 @@ struct vsp_memory {
 /* Reply status: -EEXIST (MAC or name in use on this switch), -EINVAL. */
 struct vsp_nic {
 	struct vsp_header header;
-	char name[48];         /* "vm/nic0", NUL-terminated */
+	char name[48]; /* "vm/nic0", NUL-terminated */
 	uint8_t mac[6];
-	uint16_t mtu;          /* largest that the guest may set: 576..9216, without the 14-byte header */
+	uint16_t mtu; /* largest that the guest may set: 576..9216, without the 14-byte header */
 	uint32_t flags;
 	uint32_t max_channels; /* 1..64, primary included */
 };
@@ -90,8 +92,8 @@ struct vsp_gpadl_remove {
 	uint32_t reserved;
 };
 
-/* fds: kick (eventfd that KVM signals on the guest's SignalEvent), then the target VP's SINT irqfd unless target_vp is
- * VMBUS_NO_INTERRUPTS. */
+/* fds: kick (eventfd that KVM signals on the guest's SignalEvent), then the target VP's SINT irqfd
+ * unless target_vp is VMBUS_NO_INTERRUPTS. */
 struct vsp_channel_open {
 	struct vsp_header header;
 	uint32_t sub_index;
@@ -126,7 +128,7 @@ struct vsp_stats {
 	uint64_t rx_packets;
 	uint64_t rx_bytes;
 	uint64_t rx_dropped;
-	uint64_t tx_spoofed;  /* dropped by the MAC-spoof guard */
+	uint64_t tx_spoofed; /* dropped by the MAC-spoof guard */
 	uint64_t tx_malformed;
 };
 
@@ -141,7 +143,7 @@ struct vsp_nic_state {
 	uint32_t nvsp_version; /* 0: not negotiated; 0x60001 is 6.1 */
 	uint32_t mtu;
 	uint32_t channels_open;
-	uint32_t rndis_up;     /* 1: the guest set a packet filter, so it can receive */
+	uint32_t rndis_up; /* 1: the guest set a packet filter, so it can receive */
 };
 
 #endif

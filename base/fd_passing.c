@@ -5,6 +5,7 @@
 #include "base/fd_passing.h"
 
 #include <errno.h>
+#include <stdint.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>

@@ -77,11 +77,12 @@ fuzzers-$(1): $$($(1)_FUZZ)
 endef
 $(foreach m,$(MODULES),$(eval $(call module,$(m))))
 
-.PHONY: all check fuzzers format format-check tidy headers-check compile_commands.json clean
+.PHONY: all objects check fuzzers format format-check tidy headers-check compile_commands.json clean
 all: $(PROGS)
 $(B)/%.o: %.c Makefile
 	@mkdir -p $(@D); echo "  CC      $@"
-	$(Q)$(CC) $(CFLAGS_ALL) $(CFLAGS_PKG) -MMD -MP -c -o $@ $<
+	$(Q)$(CC) $(CFLAGS_ALL) $(CFLAGS_PKG) -MMD -MP $(if $(MJ),-MJ $@.json) -c -o $@ $<
+objects: $(OBJS)
 check: $(TESTS)
 	$(Q)tests/run-unit $(TESTS)
 fuzzers: $(FUZZERS)
@@ -93,6 +94,12 @@ ALLINC   = $(patsubst -I%,-isystem %,$(shell pkg-config --cflags $(ALLPKGS)))
 format: ; clang-format -i $(SOURCES)
 format-check: ; clang-format --dry-run --Werror $(SOURCES)
 headers-check: ; $(Q)for h in $(HEADERS); do echo "#include \"$$h\"" | $(CC) -std=gnu11 -D_GNU_SOURCE -I. $(ALLINC) -fsyntax-only -x c - || exit 1; done
+# clang writes a fragment an object (-MJ); a build of its own, so that every object is compiled once for it.
+compile_commands.json:
+	$(Q)$(MAKE) --no-print-directory O=$(O)/tidy CC=clang MJ=1 objects
+	$(Q)(echo '['; find $(O)/tidy -name '*.o.json' -print0 | sort -z | xargs -0 cat | sed '$$s/,$$//'; echo ']') > $@
+tidy: compile_commands.json
+	$(Q)printf '%s\n' $(filter %.c,$(SOURCES)) | grep -v '^tests/fuzz/' | xargs -P2 -n4 clang-tidy --quiet -p .
 clean: ; rm -rf $(O) compile_commands.json
 .SECONDARY:
 -include $(OBJS:.o=.d)

@@ -21,12 +21,13 @@ struct gpadl_view;
 /* Control page (4 KiB): u32 write_index, u32 read_index, u32 interrupt_mask, u32 pending_send_size,
  * ..., u32 feature_bits at 64 (bit 0: pending_send_size is honoured). */
 struct ring {
-	struct gpadl_view *view;   /* control page first; the ring does not own it */
-	uint32_t data_bytes;	   /* a multiple of 4096, at least one page */
-	_Atomic uint32_t *control; /* the control page */
-	uint32_t local_index;	   /* reader: next byte to read; writer: next byte to write; not yet
-				      published */
-	uint32_t peer_index;	   /* last good value of the other side's index */
+	struct gpadl_view *view; /* control page first; the ring does not own it */
+	_Atomic uint32_t *control;
+	uint8_t *data;	      /* the data area where it is contiguous in host memory, else NULL */
+	uint32_t data_bytes;  /* a multiple of 4096, at least one page */
+	uint32_t local_index; /* reader: next byte to read; writer: next to write; private */
+	uint32_t published_index; /* local_index as the peer was last told */
+	uint32_t peer_index;	  /* last good value of the other side's index */
 	bool broken; /* the peer published a bad index: every call fails from then on */
 };
 

@@ -31,8 +31,8 @@ struct vmbus_server_ops {
 	/* Queue a message (8-byte header and body, at most 240 bytes) for the VP's SINT2 slot, in
 	 * order, never refused. */
 	void (*post_message)(void *ctx, uint32_t vp, const void *message, size_t length);
-	/* All channels closed, all GPADLs gone after UNLOAD or a new INITIATE_CONTACT.
-	 * Informational. May be NULL. */
+	/* All channels closed, all GPADLs gone after UNLOAD, a new INITIATE_CONTACT or
+	 * vmbus_server_reset(). Informational. May be NULL. */
 	void (*bus_clean)(void *ctx);
 };
 
@@ -79,6 +79,12 @@ int vmbus_server_create(const struct vmbus_server_ops *ops, void *ctx, uint32_t 
 			struct vmbus_server **server);
 /* Takes NULL. The devices' owners have stopped their data paths; no op is called from here. */
 void vmbus_server_destroy(struct vmbus_server *server);
+
+/* The guest is gone (reset, triple fault): closes every channel, lets every GPADL go and forgets
+ * the connection. Nothing is sent to the guest for it. bus_clean is called when the devices have
+ * finished, from within this call or later; until then messages of the new guest are taken and
+ * answered afterwards. */
+void vmbus_server_reset(struct vmbus_server *server);
 
 /* Adds a device; offered to the guest at the next REQUEST_OFFERS, or at once where offers were
  * already sent. Relids are given in order of adding. Returns 0, -ENOSPC or -ENOMEM. */

@@ -13,6 +13,7 @@
 #define VM_NAME_MAX	    32
 #define VM_MAX_VPS	    64
 #define VM_MAX_NICS	    8
+#define VM_CMDLINE_MAX	    2047 /* what a Linux guest keeps (COMMAND_LINE_SIZE - 1) */
 #define VM_MIN_MEMORY_BYTES (UINT64_C(64) << 20)
 #define VM_MAX_MEMORY_BYTES                                                                        \
 	((UINT64_C(1) << 40) - (UINT64_C(1) << 30)) /* GPA limit less the hole below 4 GiB */
@@ -25,7 +26,7 @@ struct vm_nic_config {
 	uint16_t mtu;		 /* 576..9216, default 1500 */
 	bool spoof_guard;	 /* default true */
 	uint32_t queues;	 /* most channels, 1..64; default: the number of VPs, at most 8 */
-	char *vsp_socket;	 /* default VSP_SOCKET_DEFAULT */
+	char *vsp_socket;	 /* default: vm_paths_switch_socket() */
 };
 
 enum vm_console_kind {
@@ -37,10 +38,10 @@ enum vm_console_kind {
 
 struct vm_config {
 	char name[VM_NAME_MAX + 1]; /* [a-zA-Z0-9][a-zA-Z0-9_.-]* */
-	uint32_t vps;
-	uint64_t memory_bytes; /* "512M", "64G" in the file; a multiple of 2 MiB */
+	uint32_t vps;		    /* default 1 */
+	uint64_t memory_bytes;	    /* "512M", "64G" in the file; a multiple of 2 MiB */
 	bool huge_pages;
-	char *kernel;
+	char *kernel;  /* an absolute path, as all paths here */
 	char *initrd;  /* NULL: none */
 	char *cmdline; /* never NULL */
 	enum vm_console_kind console;
@@ -49,14 +50,32 @@ struct vm_config {
 	size_t nic_count;
 };
 
+#define VM_CONFIG_MAX_BYTES	(64 * 1024) /* of the file; a larger one is refused unread */
+#define VM_CONFIG_MESSAGE_BYTES 512	    /* enough for every message of the functions below */
+
 /*
  * Reads and checks a VM's YAML file. Returns 0 (the caller frees with vm_config_free()), or -errno
- * with one line for the user in message: what is wrong, with the key and the line where the parser
- * knows it, and what to do. Whether kernel and initrd exist is not checked here: that happens at
- * start.
+ * with one line for the user in message: the file, the line where it is known, the key, what is
+ * wrong, and what to do. -ENOENT and -EACCES speak of the file itself; -EINVAL of what it holds.
+ * Whether kernel and initrd exist is not checked here: that happens at start.
  */
 int vm_config_load(const char *path, struct vm_config **config, char *message,
 		   size_t message_bytes);
+
+/* The two halves of vm_config_load(), for who wants to keep the text. The caller frees *text; it is
+ * not NUL-terminated. file is only named in messages. */
+int vm_config_read(const char *path, char **text, size_t *length, char *message,
+		   size_t message_bytes);
+int vm_config_parse(const char *file, const char *text, size_t length, struct vm_config **config,
+		    char *message, size_t message_bytes);
+
+/* Whether a string may be a VM's name: 1 to VM_NAME_MAX of [a-zA-Z0-9_.-], the first a letter or a
+ * digit. */
+bool vm_name_is_valid(const char *name);
+
+/* "socket", "stdio" or "file". */
+const char *vm_console_kind_name(enum vm_console_kind kind);
+
 /* Takes NULL. */
 void vm_config_free(struct vm_config *config);
 

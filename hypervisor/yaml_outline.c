@@ -47,13 +47,17 @@ static bool key_is(const struct yaml_outline_key *key, int parent, int entry, co
 	       strncmp(key->key, name, sizeof(key->key) - 1) == 0;
 }
 
+/* Only the top mapping and the mappings in its lists hold keys that we know; the schema refuses the
+ * others. */
 static int walk_key(struct walk *walk, const char *name)
 {
 	struct yaml_outline *outline = walk->outline;
 	int parent = walk->depth == 1 ? -1 : walk->parent;
-	int entry = walk->depth == YAML_OUTLINE_MAX_DEPTH ? walk->entry : -1;
+	int entry = walk->depth == 1 ? -1 : walk->entry;
 	struct yaml_outline_key *key = &outline->keys[outline->key_count];
 
+	if (walk->depth != 1 && walk->depth != 3)
+		return 0;
 	for (size_t i = 0; i < outline->key_count; i++)
 		if (key_is(&outline->keys[i], parent, entry, name))
 			return walk_fail(walk, "this key was given before; keep one of the two");

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""
+A host in QEMU: emulated processors with AMD-V, so that its KVM runs children; a management NIC; an uplink NIC that DPDK
+owns. Commands go over the management NIC (remote.py); the serial console is a unix socket, for people.
+"""
+
+import shlex
+import socket
+from pathlib import Path
+
+from testbed import network, process
+from testbed.host import Host
+from testbed.kernel import Kernel
+from testbed.paths import GUEST_IN_HOST
+from testbed.remote import Agent, Result
+
+UPLINK_PCI = "0000:00:05.0"
+MGMT_PCI = "0000:00:04.0"
+# An EPYC less what TCG cannot do, which it would warn about.
+CPU = ("EPYC,+svm,+npt,-rdseed,-sha-ni,-fxsr-opt,-misalignsse,-3dnowprefetch,-osvw,-topoext,-nrip-save,-xsavec")
+
+
+class QemuHost(Host):
+    """Host number 1, 2, ... booted from initrd."""
+
+    guest_kernel = GUEST_IN_HOST / "vmlinuz"
+    guest_initrd = GUEST_IN_HOST / "initrd"
+    uplink_devargs = UPLINK_PCI
+    netvspd_options: list[str] = []
+    run_dir = "/run/lunar"
+
+    def __init__(self, number: int, linux: Kernel, initrd: Path, directory: Path, memory_mib: int = 3072,
+                 huge_pages: int = 256, cpus: int = 2):
+        self.name = f"host{number}"
+        self.directory = directory
+        self.uplink_tap = f"up-{self.name}"
+        self.agent = Agent(f"10.78.0.{10 + number}")
+        directory.mkdir(parents=True, exist_ok=True)
+        mgmt_tap = f"mg-{self.name}"
+        network.add_tap(self.uplink_tap, network.LAN)
+        network.add_tap(mgmt_tap, network.MGMT)
+        cmdline = (f"console=ttyS0 quiet panic=-1 tsc=reliable mitigations=off lunar.name={self.name} lunar.mgmt={self.agent.address}/24 "
+                   f"lunar.uplink={UPLINK_PCI} lunar.huge={huge_pages}")
+        argv = ["qemu-system-x86_64", "-name", self.name, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+                "-machine", "pc", "-accel", "tcg,thread=multi,tb-size=512", "-cpu", CPU,
+                "-smp", str(cpus), "-m", str(memory_mib),
+                "-kernel", linux.image, "-initrd", initrd, "-append", cmdline,
+                "-chardev", f"socket,id=console,path={directory}/console.sock,server=on,wait=off,"
+                            f"logfile={directory}/console.log",
+                "-serial", "chardev:console",
+                "-netdev", f"tap,id=mgmt,ifname={mgmt_tap},script=no,downscript=no",
+                "-device", f"virtio-net-pci,netdev=mgmt,addr={MGMT_PCI[8:]},mac=52:54:00:78:00:{10 + number:02x},romfile=",
+                "-netdev", f"tap,id=uplink,ifname={self.uplink_tap},script=no,downscript=no",
+                "-device", f"virtio-net-pci,netdev=uplink,addr={UPLINK_PCI[8:]},mac=52:54:00:77:00:{10 + number:02x},"
+                           "disable-legacy=on,romfile="]
+        (directory / "command").write_text(shlex.join(map(str, argv)) + "\n")
+        self._qemu = process.spawn(argv, directory / "qemu.log")
+
+    def wait_ready(self, seconds: float = 60.0) -> None:
+        """Waits until the host answers commands."""
+        def ready() -> bool:
+            if self._qemu.poll() is not None:
+                raise process.CommandFailed(f"{self.name}: QEMU ended: {(self.directory / 'qemu.log').read_text()[-2000:]}")
+            return self.agent.alive()
+        process.wait_until(f"{self.name} answers (its console: {self.directory}/console.log)", ready, seconds, 0.1)
+
+    def run(self, script: str, seconds: float = 30.0, check: bool = False) -> Result:
+        return self.agent.run(script, seconds, check)
+
+    def put(self, path: str, content: bytes) -> None:
+        self.agent.put(path, content)
+
+    def get(self, path: str) -> bytes:
+        return self.agent.get(path)
+
+    def stream(self, script: str) -> socket.socket:
+        return self.agent.open(script)[0]
+
+    def close(self) -> None:
+        process.stop(self._qemu)
+        for tap in (self.uplink_tap, f"mg-{self.name}"):
+            process.run(["ip", "link", "del", tap], check=False)

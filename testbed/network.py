@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""
+The networks of the testbed, all inside network namespaces of its own: nothing touches the machine's network.
+
+The testbed's process itself lives in the first namespace (testbed/enter put it there). That one holds two bridges:
+"lan", the layer 2 that the hosts' uplinks and the SAN share, and "mgmt", by which the testbed commands the hosts.
+Namespaces are unnamed: they end with the last process in them.
+"""
+
+import os
+import shlex
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from testbed import process
+
+LAN = "lan"
+MGMT = "mgmt"
+MGMT_ADDRESS = "10.78.0.1/24"
+SAN_IP = "10.77.0.1"
+
+
+class NotIsolated(Exception):
+    """The process is not in a network namespace of the testbed's own."""
+
+
+def require_isolation() -> None:
+    """NotIsolated unless testbed/enter made this process's network namespace."""
+    if os.environ.get("LUNAR_TESTBED_ISOLATED") != "1":
+        raise NotIsolated("this needs a network namespace of its own: start it by testbed/enter COMMAND")
+
+
+def guest_address(number: int) -> str:
+    """The address on the LAN of guest number (1..99), with its prefix length."""
+    return f"10.77.0.{100 + number}/24"
+
+
+def create_bridges() -> None:
+    """The two bridges, up, without spanning tree and without learning delays."""
+    process.run(["ip", "link", "set", "lo", "up"])
+    for bridge in (LAN, MGMT):
+        process.run(["ip", "link", "add", bridge, "type", "bridge", "stp_state", "0", "forward_delay", "0",
+                     "mcast_snooping", "0"])
+        quiet(bridge)
+        process.run(["ip", "link", "set", bridge, "mtu", "9000", "up"])
+    process.run(["ip", "address", "add", MGMT_ADDRESS, "dev", MGMT])
+
+
+def quiet(interface: str, prefix: Sequence[str] = ()) -> None:
+    """No IPv6 autoconfiguration on the interface: its router solicitations would only be noise in captures."""
+    process.run([*prefix, "sh", "-c", f"echo 1 >/proc/sys/net/ipv6/conf/{interface}/disable_ipv6 || true"])
+
+
+def add_tap(name: str, bridge: str) -> None:
+    """A tap device on bridge, for QEMU to open by its name."""
+    process.run(["ip", "tuntap", "add", "dev", name, "mode", "tap", "vnet_hdr"])
+    quiet(name)
+    process.run(["ip", "link", "set", name, "mtu", "9000", "master", bridge, "up"])
+
+
+class Namespace:
+    """A further network namespace, held by a sleeping process and entered by nsenter."""
+
+    def __init__(self, name: str, log: Path):
+        self.name = name
+        self._holder = process.spawn(["unshare", "--net", "sleep", "infinity"], log)
+        own = os.readlink("/proc/self/ns/net")
+        process.wait_until(f"namespace {name}",
+                           lambda: os.readlink(f"/proc/{self._holder.pid}/ns/net") != own, 5, 0.005)
+        self.run(["ip", "link", "set", "lo", "up"])
+
+    @property
+    def pid(self) -> int:
+        """The holder's pid, for nsenter -t."""
+        return self._holder.pid
+
+    @property
+    def prefix(self) -> list[str]:
+        """The words before a command that run it inside."""
+        return ["nsenter", "-t", str(self.pid), "-n", "--"]
+
+    def run(self, argv: Sequence[str | Path], seconds: float = 30.0, **options: object) -> str:
+        """process.run() inside."""
+        return process.run([*self.prefix, *argv], seconds, **options)
+
+    def spawn(self, argv: Sequence[str | Path], log: Path, env: Mapping[str, str] | None = None,
+              **popen: object) -> subprocess.Popen:
+        """process.spawn() inside."""
+        return process.spawn([*self.prefix, *argv], log, env, **popen)
+
+    def plug(self, bridge: str, inside: str, address: str | None = None, mtu: int = 1500) -> str:
+        """A veth pair from bridge to an interface inside. Returns the name of the bridge's end, for captures."""
+        outside = f"{bridge}-{self.name}"
+        process.run(["ip", "link", "add", outside, "mtu", str(mtu), "type", "veth",
+                     "peer", "name", inside, "mtu", str(mtu), "netns", str(self.pid)])
+        quiet(outside)
+        quiet(inside, self.prefix)
+        process.run(["ip", "link", "set", outside, "master", bridge, "up"])
+        if address:
+            self.run(["ip", "address", "add", address, "dev", inside])
+        self.run(["ip", "link", "set", inside, "up"])
+        return outside
+
+    def close(self) -> None:
+        """Ends the holder; the namespace ends with the last process inside."""
+        process.stop(self._holder)
+
+    def describe(self) -> str:
+        """How to get a shell inside, for people."""
+        return shlex.join([*self.prefix[:-1], "sh"])

@@ -64,7 +64,8 @@ size_t packet_ring_bytes(size_t header_bytes, size_t payload_bytes);
 
 /*
  * Writes a packet; nothing is published until ring_publish_write(). Returns 0, -EAGAIN (no room
- * now), -EPROTO. packet_write_inband and _completion: payload after the 16-byte descriptor.
+ * now), -EMSGSIZE (never fits: longer than PACKET_MAX_BYTES or the ring), -EPROTO.
+ * packet_write_inband and _completion: payload after the 16-byte descriptor.
  * packet_write_transfer_pages: ranges of {u32 bytes, u32 offset} after {u16 set id, u8 sender_owns,
  * u8, u32 count}.
  */
@@ -81,8 +82,8 @@ struct transfer_range {
 int packet_write_transfer_pages(struct ring *ring, uint64_t transaction_id, uint16_t set_id,
 				const struct transfer_range *ranges, uint32_t range_count,
 				const void *payload, size_t length);
-/* For drivers (and tests): GPA-direct with one range of pages. gpns: little-endian page numbers as
- * in gpadl.h. */
+/* For drivers (and tests): GPA-direct; ranges as in gpadl.h, -EINVAL where not a multiple of 8
+ * bytes. */
 int packet_write_gpa_direct(struct ring *ring, uint64_t transaction_id, const void *ranges,
 			    size_t ranges_bytes, uint32_t range_count, const void *payload,
 			    size_t length);

@@ -18,6 +18,8 @@
 
 struct gpadl_view;
 
+#define RING_RESERVED_BYTES 8u /* never filled: an empty ring and a full one must differ */
+
 /* Control page (4 KiB): u32 write_index, u32 read_index, u32 interrupt_mask, u32 pending_send_size,
  * ..., u32 feature_bits at 64 (bit 0: pending_send_size is honoured). */
 struct ring {
@@ -41,6 +43,9 @@ int ring_init_writer(struct ring *ring, struct gpadl_view *view);
 /* Bytes that can be read now, with the peer's index freshly loaded; -EPROTO: bad index, the ring is
  * broken. */
 int64_t ring_readable_bytes(struct ring *ring);
+/* The same as last loaded: no look at the peer's index, so a batch costs one look. 0 when broken.
+ */
+uint32_t ring_readable_known(const struct ring *ring);
 /* Copies length bytes from offset bytes past the read position; they must be readable (as last
  * loaded). 0 or -EPROTO. */
 int ring_peek(const struct ring *ring, uint32_t offset, void *to, uint32_t length);
@@ -58,14 +63,18 @@ bool ring_unmask(struct ring *ring);
 
 /* Bytes that can be written now (one 8-byte unit is always kept free); -EPROTO as above. */
 int64_t ring_writable_bytes(struct ring *ring);
-/* Copies at offset past the private write position, and moves it on. -EAGAIN does not occur: check
- * the room first. */
+/* The same as last loaded. 0 when broken. */
+uint32_t ring_writable_known(const struct ring *ring);
+/* Copies length bytes to offset bytes past the private write position, which does not move; they
+ * must be writable (as last loaded). 0 or -EPROTO. */
 int ring_poke(struct ring *ring, uint32_t offset, const void *from, uint32_t length);
+/* Moves the private write position on; nothing is published. */
 int ring_advance(struct ring *ring, uint32_t length);
 /* Publishes the write position. True where the reader was idle (ring empty before, mask clear) and
  * must be signalled. */
 bool ring_publish_write(struct ring *ring);
-/* Asks the reader to signal once needed_bytes are writable; 0 withdraws. */
+/* Asks the reader to signal once needed_bytes are writable; 0 withdraws. Look at
+ * ring_writable_bytes() once more afterwards, before sleeping: room may have come meanwhile. */
 void ring_set_pending_send_bytes(struct ring *ring, uint32_t needed_bytes);
 
 #endif

@@ -29,7 +29,9 @@ struct vmbus_guid {
 
 struct vmbus_server_ops {
 	/* Queue a message (8-byte header and body, at most 240 bytes) for the VP's SINT2 slot, in
-	 * order, never refused. */
+	 * order, never refused. To bound that queue against a guest that posts and never reads,
+	 * take no further guest messages (vmbus_server_message()) while more than a few thousand
+	 * wait: one guest message causes one reply at most, REQUEST_OFFERS one per channel. */
 	void (*post_message)(void *ctx, uint32_t vp, const void *message, size_t length);
 	/* All channels closed, all GPADLs gone after UNLOAD, a new INITIATE_CONTACT or
 	 * vmbus_server_reset(). Informational. May be NULL. */
@@ -57,11 +59,14 @@ struct vmbus_device_ops {
 	void (*gpadl_teardown)(void *ctx, uint32_t sub_index, uint32_t gpadl_id);
 	/* → vmbus_server_open_done(status 0 or -errno) */
 	void (*channel_open)(void *ctx, const struct vmbus_open_request *request);
-	/* → vmbus_server_close_done(). Called once for each channel_open that was begun, never
-	 * before its open_done. */
+	/* → vmbus_server_close_done(). Called once for each channel_open that was done with status
+	 * 0, never before its open_done. A primary channel is closed after its sub-channels. */
 	void (*channel_close)(void *ctx, uint32_t sub_index);
 	/* MODIFYCHANNEL: interrupts go to target_vp from now on. → vmbus_server_modify_done() */
 	void (*channel_modify)(void *ctx, uint32_t sub_index, uint32_t target_vp);
+	/* After vmbus_device_rescind(): every channel is closed and every GPADL gone. The last call
+	 * with this ctx; the struct vmbus_device is freed. May be NULL. */
+	void (*removed)(void *ctx);
 };
 
 struct vmbus_offer {
@@ -87,15 +92,18 @@ void vmbus_server_destroy(struct vmbus_server *server);
 void vmbus_server_reset(struct vmbus_server *server);
 
 /* Adds a device; offered to the guest at the next REQUEST_OFFERS, or at once where offers were
- * already sent. Relids are given in order of adding. Returns 0, -ENOSPC or -ENOMEM. */
+ * already sent. Relids are given in order of adding. Returns 0, -ENOSPC, -ENOMEM, or -EEXIST
+ * where a device with this interface_id exists, or was rescinded and the guest has not released it
+ * (Linux does not survive a quick re-offer). */
 int vmbus_server_add_device(struct vmbus_server *server, const struct vmbus_offer *offer,
 			    const struct vmbus_device_ops *ops, void *ctx,
 			    struct vmbus_device **device);
 /* Offers sub-channels 1..count (those not yet offered) of a device whose primary channel is open.
  * Returns 0, -EINVAL past max_sub_channels, -ENOTCONN when the primary is not open, -ENOSPC. */
 int vmbus_device_offer_sub_channels(struct vmbus_device *device, uint32_t count);
-/* Rescinds all channels of a device (hot remove, or its VSP is gone). Free once the guest released
- * them. */
+/* Rescinds all channels of a device (hot remove, or its VSP is gone). The device is freed once its
+ * channels are closed and its GPADLs gone, see ops->removed; do not use it after this call but for
+ * the _done() calls. Its relids and its interface_id stay taken until the guest releases them. */
 void vmbus_device_rescind(struct vmbus_device *device);
 
 /*

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The inside of the gate to guest memory, for vmbus/ alone: an address lookup that marks nothing,
+ * for views that keep host addresses and mark what they write themselves.
+ */
+#ifndef LUNAR_VMBUS_GUEST_MEMORY_INTERNAL_H
+#define LUNAR_VMBUS_GUEST_MEMORY_INTERNAL_H
+
+#include "vmbus/guest_memory.h"
+
+/* Host address of [gpa, gpa + length), which must lie inside one region; NULL otherwise. */
+uint8_t *guest_memory_hva(const struct guest_memory *memory, uint64_t gpa, uint64_t length);
+
+#endif

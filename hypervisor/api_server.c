@@ -1,0 +1,429 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * libmicrohttpd in external epoll mode: its epoll fd is watched by the event loop, and its next
+ * time-out is kept as a timer there. Each connection carries one request ("Connection: close") and
+ * lives for a bounded time, so that a client which sends a byte now and then cannot hold a slot for
+ * ever.
+ */
+#include "hypervisor/api_server.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <jansson.h>
+#include <microhttpd.h>
+
+#include "base/bytes.h"
+#include "base/event_loop.h"
+#include "base/fd_passing.h"
+#include "base/log.h"
+#include "hypervisor/vm_report.h"
+
+#define LOG_COMPONENT "api"
+#define CONNECTION_MEMORY_BYTES                                                                    \
+	16384 /* libmicrohttpd's, a connection: request line and headers                           \
+	       */
+
+struct api_server {
+	struct event_loop *loop;
+	struct MHD_Daemon *daemon;
+	struct event_watch *watch;
+	struct event_timer *timer; /* NULL when none is set */
+	const struct api_server_ops *ops;
+	void *ctx;
+	struct api_server_limits limits;
+	char *path;
+};
+
+/* The deadline of one connection. */
+struct connection {
+	struct event_timer *timer;
+	int fd;
+};
+
+/* A request while its body arrives. */
+struct request {
+	const struct route *route;
+	size_t length;
+	char body[API_SERVER_MAX_BODY_BYTES];
+};
+
+struct route {
+	const char *url;
+	const char *method;
+	enum MHD_Result (*answer)(struct api_server *server, struct MHD_Connection *connection,
+				  const struct request *request);
+};
+
+/* Sends text, which is freed by this. NULL text (out of memory) closes the connection. */
+static enum MHD_Result reply_text(struct MHD_Connection *connection, unsigned int status,
+				  const char *type, char *text, size_t length, const char *allow)
+{
+	struct MHD_Response *response;
+	enum MHD_Result result;
+
+	if (!text)
+		return MHD_NO;
+	response = MHD_create_response_from_buffer(length, text, MHD_RESPMEM_MUST_FREE);
+	if (!response) {
+		free(text);
+		return MHD_NO;
+	}
+	MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, type);
+	MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
+	if (allow)
+		MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, allow);
+	result = MHD_queue_response(connection, status, response);
+	MHD_destroy_response(response);
+	return result;
+}
+
+/* Sends a JSON value, which is released by this. */
+static enum MHD_Result reply_json(struct MHD_Connection *connection, unsigned int status,
+				  json_t *json, const char *allow)
+{
+	char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
+
+	json_decref(json);
+	return reply_text(connection, status, "application/json", text, text ? strlen(text) : 0,
+			  allow);
+}
+
+static enum MHD_Result reply_error(struct MHD_Connection *connection, unsigned int status,
+				   const char *code, const char *message)
+{
+	return reply_json(connection, status,
+			  json_pack("{s{ss ss}}", "error", "code", code, "message", message), NULL);
+}
+
+static enum MHD_Result reply_outcome(struct MHD_Connection *connection, int rc, json_t *accepted)
+{
+	if (rc == 0)
+		return reply_json(connection, MHD_HTTP_ACCEPTED, accepted, NULL);
+	json_decref(accepted);
+	if (rc == -EINVAL)
+		return reply_error(connection, MHD_HTTP_CONFLICT, "not_running",
+				   "the VM is not running");
+	return reply_error(connection, MHD_HTTP_INTERNAL_SERVER_ERROR, "internal", strerror(-rc));
+}
+
+static enum MHD_Result answer_get(struct api_server *server, struct MHD_Connection *connection,
+				  const struct request *request)
+{
+	struct vm_status status = {0};
+
+	(void)request;
+	server->ops->get_status(server->ctx, &status);
+	return reply_json(connection, MHD_HTTP_OK,
+			  vm_report_json(server->ops->get_config(server->ctx), &status,
+					 vm_state_name(status.state)),
+			  NULL);
+}
+
+static enum MHD_Result answer_metrics(struct api_server *server, struct MHD_Connection *connection,
+				      const struct request *request)
+{
+	struct vm_status status = {0};
+	size_t length = 0;
+	char *text;
+
+	(void)request;
+	server->ops->get_status(server->ctx, &status);
+	text = vm_report_metrics(server->ops->get_config(server->ctx), &status, &length);
+	return reply_text(connection, MHD_HTTP_OK, "text/plain; version=0.0.4; charset=utf-8", text,
+			  length, NULL);
+}
+
+/* Reads {"force": bool, "timeout_ms": integer}; an empty body leaves both as they are. Returns
+ * NULL, or what is wrong. */
+static const char *read_stop_body(const struct request *request, bool *force, uint32_t *timeout_ms)
+{
+	const char *problem = NULL;
+	json_t *json, *value;
+	const char *key;
+
+	if (request->length == 0)
+		return NULL;
+	json = json_loadb(request->body, request->length, JSON_REJECT_DUPLICATES, NULL);
+	if (!json_is_object(json))
+		problem = "the body is not a JSON object; send {\"force\": false} or nothing";
+	json_object_foreach(json, key, value)
+	{
+		if (strcmp(key, "force") == 0 && json_is_boolean(value))
+			*force = json_is_true(value);
+		else if (strcmp(key, "timeout_ms") == 0 && json_is_integer(value) &&
+			 json_integer_value(value) >= 1 &&
+			 json_integer_value(value) <= API_SERVER_MAX_TIMEOUT_MS)
+			*timeout_ms = (uint32_t)json_integer_value(value);
+		else
+			problem = "only \"force\" (true or false) and \"timeout_ms\" (1 to "
+				  "3600000) may be "
+				  "given";
+	}
+	json_decref(json);
+	return problem;
+}
+
+static enum MHD_Result answer_stop(struct api_server *server, struct MHD_Connection *connection,
+				   const struct request *request)
+{
+	uint32_t timeout_ms = VM_STOP_DEADLINE_MS;
+	bool force = false;
+	const char *problem = read_stop_body(request, &force, &timeout_ms);
+
+	if (problem)
+		return reply_error(connection, MHD_HTTP_BAD_REQUEST, "bad_request", problem);
+	return reply_outcome(
+		connection, server->ops->stop(server->ctx, force, timeout_ms),
+		json_pack("{sb sI}", "force", force, "timeout_ms", (json_int_t)timeout_ms));
+}
+
+static enum MHD_Result answer_reboot(struct api_server *server, struct MHD_Connection *connection,
+				     const struct request *request)
+{
+	if (request->length)
+		return reply_error(connection, MHD_HTTP_BAD_REQUEST, "bad_request",
+				   "reboot takes no body");
+	return reply_outcome(connection, server->ops->reboot(server->ctx), json_object());
+}
+
+static const struct route routes[] = {
+	{"/api/v1/vm", MHD_HTTP_METHOD_GET, answer_get},
+	{"/api/v1/vm/metrics", MHD_HTTP_METHOD_GET, answer_metrics},
+	{"/api/v1/vm/stop", MHD_HTTP_METHOD_PUT, answer_stop},
+	{"/api/v1/vm/reboot", MHD_HTTP_METHOD_PUT, answer_reboot},
+};
+
+/* Finds the route; NULL after an error was queued, with its result. */
+static const struct route *find_route(struct MHD_Connection *connection, const char *url,
+				      const char *method, enum MHD_Result *result)
+{
+	for (size_t i = 0; i < ARRAY_LENGTH(routes); i++) {
+		if (strcmp(url, routes[i].url) != 0)
+			continue;
+		if (strcmp(method, routes[i].method) == 0)
+			return &routes[i];
+		*result = reply_json(connection, MHD_HTTP_METHOD_NOT_ALLOWED,
+				     json_pack("{s{ss ss+}}", "error", "code", "method_not_allowed",
+					       "message", "use the method ", routes[i].method),
+				     routes[i].method);
+		return NULL;
+	}
+	*result = reply_error(connection, MHD_HTTP_NOT_FOUND, "not_found",
+			      "no such path; the API begins at /api/v1/vm");
+	return NULL;
+}
+
+/* The headers are there. Refuses what is too large before its body is read. */
+static enum MHD_Result begin_request(struct MHD_Connection *connection, const char *url,
+				     const char *method, void **request_state)
+{
+	const char *length = MHD_lookup_connection_value(connection, MHD_HEADER_KIND,
+							 MHD_HTTP_HEADER_CONTENT_LENGTH);
+	enum MHD_Result result = MHD_NO;
+	const struct route *route = find_route(connection, url, method, &result);
+	struct request *request;
+
+	if (!route)
+		return result;
+	if (MHD_lookup_connection_value(connection, MHD_HEADER_KIND,
+					MHD_HTTP_HEADER_TRANSFER_ENCODING))
+		return reply_error(connection, MHD_HTTP_LENGTH_REQUIRED, "length_required",
+				   "send the body with a Content-Length");
+	if (length && strtoull(length, NULL, 10) > API_SERVER_MAX_BODY_BYTES)
+		return reply_error(connection, MHD_HTTP_CONTENT_TOO_LARGE, "too_large",
+				   "the body is larger than 4096 bytes");
+	request = calloc(1, sizeof(*request));
+	if (!request)
+		return MHD_NO;
+	request->route = route;
+	*request_state = request;
+	return MHD_YES;
+}
+
+static enum MHD_Result handle_request(void *ctx, struct MHD_Connection *connection, const char *url,
+				      const char *method, const char *version, const char *data,
+				      size_t *data_length, void **request_state)
+{
+	struct request *request = *request_state;
+
+	(void)version;
+	if (!request)
+		return begin_request(connection, url, method, request_state);
+	if (*data_length) {
+		if (!range_fits(request->length, *data_length, sizeof(request->body)))
+			return MHD_NO;
+		memcpy(request->body + request->length, data, *data_length);
+		request->length += *data_length;
+		*data_length = 0;
+		return MHD_YES;
+	}
+	return request->route->answer(ctx, connection, request);
+}
+
+static void request_completed(void *ctx, struct MHD_Connection *connection, void **request_state,
+			      enum MHD_RequestTerminationCode code)
+{
+	(void)ctx;
+	(void)connection;
+	(void)code;
+	free(*request_state);
+	*request_state = NULL;
+}
+
+/* libmicrohttpd sees the end of the stream, and closes. */
+static void connection_expired(void *ctx)
+{
+	struct connection *state = ctx;
+
+	state->timer = NULL;
+	shutdown(state->fd, SHUT_RDWR);
+}
+
+static void connection_changed(void *ctx, struct MHD_Connection *connection,
+			       void **connection_state, enum MHD_ConnectionNotificationCode code)
+{
+	const union MHD_ConnectionInfo *info;
+	struct api_server *server = ctx;
+	struct connection *state = *connection_state;
+
+	if (code == MHD_CONNECTION_NOTIFY_CLOSED) {
+		if (state)
+			event_timer_cancel(state->timer);
+		free(state);
+		*connection_state = NULL;
+		return;
+	}
+	info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+	state = info ? calloc(1, sizeof(*state)) : NULL;
+	if (!state)
+		return; /* short of memory: the idle time-out still holds */
+	state->fd = info->connect_fd;
+	if (event_loop_after_ms(server->loop, server->limits.lifetime_ms, connection_expired, state,
+				&state->timer) < 0)
+		state->timer = NULL;
+	*connection_state = state;
+}
+
+__attribute__((format(printf, 2, 0))) static void log_http(void *ctx, const char *format,
+							   va_list args)
+{
+	char text[256];
+
+	(void)ctx;
+	vsnprintf(text, sizeof(text), format, args);
+	text[strcspn(text, "\r\n")] = '\0';
+	log_info_limited("%s", text);
+}
+
+static void server_run(struct api_server *server);
+
+static void server_timer_fired(void *ctx)
+{
+	struct api_server *server = ctx;
+
+	server->timer = NULL;
+	server_run(server);
+}
+
+static void server_readable(void *ctx, int fd, uint32_t events)
+{
+	(void)fd;
+	(void)events;
+	server_run(ctx);
+}
+
+/* Lets libmicrohttpd do what is ready, and wakes it again when it next wants to look. */
+static void server_run(struct api_server *server)
+{
+	MHD_UNSIGNED_LONG_LONG timeout_ms;
+
+	MHD_run(server->daemon);
+	event_timer_cancel(server->timer);
+	server->timer = NULL;
+	if (MHD_get_timeout(server->daemon, &timeout_ms) != MHD_YES)
+		return;
+	if (timeout_ms > server->limits.idle_seconds * 1000)
+		timeout_ms = server->limits.idle_seconds * 1000;
+	if (event_loop_after_ms(server->loop, (uint32_t)timeout_ms, server_timer_fired, server,
+				&server->timer) < 0)
+		server->timer = NULL;
+}
+
+static struct MHD_Daemon *daemon_start(struct api_server *server, int listen_fd)
+{
+	return MHD_start_daemon(
+		MHD_USE_EPOLL | MHD_USE_ERROR_LOG, 0, NULL, NULL, handle_request, server,
+		MHD_OPTION_EXTERNAL_LOGGER, log_http, NULL, MHD_OPTION_LISTEN_SOCKET, listen_fd,
+		MHD_OPTION_CONNECTION_LIMIT, (unsigned int)API_SERVER_MAX_CONNECTIONS,
+		MHD_OPTION_CONNECTION_TIMEOUT, server->limits.idle_seconds,
+		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY_BYTES,
+		MHD_OPTION_NOTIFY_COMPLETED, request_completed, NULL, MHD_OPTION_NOTIFY_CONNECTION,
+		connection_changed, server, MHD_OPTION_END);
+}
+
+int api_server_create(struct event_loop *loop, const char *path, const struct api_server_ops *ops,
+		      void *ctx, const struct api_server_limits *limits, struct api_server **server)
+{
+	const union MHD_DaemonInfo *info;
+	struct api_server *made;
+	int listen_fd;
+	int rc;
+
+	made = calloc(1, sizeof(*made));
+	if (!made)
+		return -ENOMEM;
+	*made = (struct api_server){.loop = loop, .ops = ops, .ctx = ctx, .path = strdup(path)};
+	made->limits.idle_seconds = limits ? limits->idle_seconds : API_SERVER_IDLE_SECONDS;
+	made->limits.lifetime_ms = limits ? limits->lifetime_ms : API_SERVER_LIFETIME_MS;
+	if (!made->path) {
+		rc = -ENOMEM;
+		goto err_free;
+	}
+	listen_fd = unix_socket_listen(path, SOCK_STREAM);
+	if (listen_fd < 0) {
+		rc = listen_fd;
+		goto err_free;
+	}
+	made->daemon = daemon_start(made, listen_fd);
+	if (!made->daemon) {
+		rc = -ENOMEM; /* the fd is libmicrohttpd's by now, whatever became of it */
+		goto err_unlink;
+	}
+	info = MHD_get_daemon_info(made->daemon, MHD_DAEMON_INFO_EPOLL_FD);
+	rc = info ? event_loop_watch(loop, info->epoll_fd, EPOLLIN, server_readable, made,
+				     &made->watch)
+		  : -ENOTSUP;
+	if (rc < 0)
+		goto err_stop;
+	*server = made;
+	return 0;
+
+err_stop:
+	MHD_stop_daemon(made->daemon);
+err_unlink:
+	unlink(path);
+err_free:
+	free(made->path);
+	free(made);
+	return rc;
+}
+
+void api_server_destroy(struct api_server *server)
+{
+	if (!server)
+		return;
+	/* Unlink first: who connects to a socket that still has its name must be answered. */
+	unlink(server->path);
+	event_watch_remove(server->watch);
+	event_timer_cancel(server->timer);
+	MHD_stop_daemon(server->daemon);
+	free(server->path);
+	free(server);
+}

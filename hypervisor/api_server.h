@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The API of one running VM: HTTP/1.1 with JSON on a unix socket (mode 0600), as
+ * docs/api/openapi.yaml describes it. libmicrohttpd does the HTTP; it is driven by the program's
+ * event loop and has no thread of its own. A client can cost little: connections, request bodies
+ * and the time that either may take are bounded.
+ *
+ *   GET /api/v1/vm           configuration and status
+ *   GET /api/v1/vm/metrics   Prometheus text
+ *   PUT /api/v1/vm/stop      {"force": false, "timeout_ms": 30000}, both optional
+ *   PUT /api/v1/vm/reboot
+ */
+#ifndef LUNAR_HYPERVISOR_API_SERVER_H
+#define LUNAR_HYPERVISOR_API_SERVER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "hypervisor/vm.h"
+
+struct api_server;
+
+#define API_SERVER_MAX_CONNECTIONS 32
+#define API_SERVER_MAX_BODY_BYTES  4096
+#define API_SERVER_IDLE_SECONDS	   5	 /* without a byte either way */
+#define API_SERVER_LIFETIME_MS	   15000 /* of a connection, which carries one request */
+#define API_SERVER_MAX_TIMEOUT_MS  3600000
+
+/* The VM behind the API; what vm.h offers, so that tests can stand in for it. All on the loop's
+ * thread. */
+struct api_server_ops {
+	void (*get_status)(void *ctx, struct vm_status *status);
+	const struct vm_config *(*get_config)(void *ctx);
+	/* timeout_ms: 0 for the default. 0, -EINVAL unless running, or another -errno. */
+	int (*stop)(void *ctx, bool force, uint32_t timeout_ms);
+	int (*reboot)(void *ctx);
+};
+
+/* How long a client may take. */
+struct api_server_limits {
+	uint32_t idle_seconds; /* 1.. */
+	uint32_t lifetime_ms;
+};
+
+/*
+ * Listens on path, whose folder exists, and serves from the loop. ops and ctx must outlive the
+ * server. limits: NULL for those above.
+ * Returns 0 (the caller destroys), -EADDRINUSE when somebody listens there already,
+ * -ENAMETOOLONG, or another -errno.
+ */
+int api_server_create(struct event_loop *loop, const char *path, const struct api_server_ops *ops,
+		      void *ctx, const struct api_server_limits *limits,
+		      struct api_server **server);
+
+/* Takes NULL. Closes every connection and removes the socket. Not from within an op. */
+void api_server_destroy(struct api_server *server);
+
+#endif

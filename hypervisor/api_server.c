@@ -35,6 +35,7 @@ struct api_server {
 	struct MHD_Daemon *daemon;
 	struct event_watch *watch;
 	struct event_timer *timer; /* NULL when none is set */
+	bool closed_one;	   /* a connection ended in this run */
 	const struct api_server_ops *ops;
 	void *ctx;
 	struct api_server_limits limits;
@@ -298,6 +299,7 @@ static void connection_changed(void *ctx, struct MHD_Connection *connection,
 			event_timer_cancel(state->timer);
 		free(state);
 		*connection_state = NULL;
+		server->closed_one = true;
 		return;
 	}
 	info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
@@ -339,15 +341,22 @@ static void server_readable(void *ctx, int fd, uint32_t events)
 	server_run(ctx);
 }
 
-/* Lets libmicrohttpd do what is ready, and wakes it again when it next wants to look. */
+/*
+ * Lets libmicrohttpd do what is ready, and wakes it again when it next wants to look. At its limit
+ * of connections it stops listening, and listens again only in the run after the one that closed a
+ * connection, which it does not ask for.
+ */
 static void server_run(struct api_server *server)
 {
 	MHD_UNSIGNED_LONG_LONG timeout_ms;
 
+	server->closed_one = false;
 	MHD_run(server->daemon);
 	event_timer_cancel(server->timer);
 	server->timer = NULL;
-	if (MHD_get_timeout(server->daemon, &timeout_ms) != MHD_YES)
+	if (server->closed_one)
+		timeout_ms = 0;
+	else if (MHD_get_timeout(server->daemon, &timeout_ms) != MHD_YES)
 		return;
 	if (timeout_ms > server->limits.idle_seconds * 1000)
 		timeout_ms = server->limits.idle_seconds * 1000;

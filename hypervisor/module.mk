@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# vm_config.c and api_server.c join when they are written.
-hypervisor_SRCS := $(patsubst hypervisor/%,%,$(wildcard $(addprefix hypervisor/,vm_config.c vm_paths.c yaml_outline.c vm_report.c api_server.c)))
+hypervisor_SRCS := acpi_tables.c api_server.c boot_linux.c bzimage.c console.c cpuid.c engine_kvm.c \
+	engine_kvm_probe.c engine_kvm_vp.c gpa_space.c message_inbox.c partition.c platform.c rtc.c \
+	synic.c uart.c vm.c vm_config.c vm_error.c vm_paths.c vm_report.c yaml_outline.c
 hypervisor_DEPS := base vmbus
 hypervisor_PKGS := libcyaml yaml-0.1 libmicrohttpd jansson

@@ -19,11 +19,11 @@
 
 #include "base/exit_code.h"
 #include "hypervisor/vm_config.h"
+#include "hypervisor/vm_error.h"
 
 struct event_loop;
 struct vm;
 
-#define VM_MESSAGE_BYTES 512
 /* How long a graceful stop or reboot waits for the guest before it is forced, by default. */
 #define VM_STOP_DEADLINE_MS 30000
 
@@ -36,12 +36,6 @@ enum vm_state {
 
 /* "created", "running", "stopped" or "crashed". */
 const char *vm_state_name(enum vm_state state);
-
-/* What went wrong: the exit code that a program ends with, and one line for the user. */
-struct vm_error {
-	enum exit_code code;
-	char message[VM_MESSAGE_BYTES];
-};
 
 enum vm_nic_link {
 	VM_NIC_DISCONNECTED, /* netvspd is absent or gone; tried again every second */

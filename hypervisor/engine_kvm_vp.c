@@ -1,0 +1,464 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A virtual processor of the KVM engine: its state at reset, and the thread that runs it and serves
+ * its exits. A thread is kicked out of the guest by a signal whose handler sets immediate_exit, so
+ * that a kick just before KVM_RUN is not lost.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <linux/kvm.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "hypervisor/cpuid.h"
+#include "hypervisor/engine_kvm_internal.h"
+#include "vmbus/guest_memory.h"
+#include "wire/tlfs.h"
+
+#define LOG_COMPONENT "vp"
+
+#define KICK_SIGNAL (SIGRTMIN + 1)
+
+#define MSR_MTRR_DEF_TYPE      0x2ffu
+#define MTRR_ENABLED_WRITEBACK 0xc06u
+
+#define CR0_PE	 0x1u
+#define CR0_ET	 0x10u
+#define CR0_NE	 0x20u
+#define CR0_WP	 0x10000u
+#define CR0_PG	 0x80000000u
+#define CR4_PAE	 0x20u
+#define EFER_LME 0x100u
+#define EFER_LMA 0x400u
+
+#define BOOT_CODE_SELECTOR 0x10
+#define BOOT_DATA_SELECTOR 0x18
+
+#define CRASH_TEXT_BYTES 4096
+#define EXIT_TEXT_BYTES	 400
+
+enum vp_next {
+	VP_CONTINUE,
+	VP_STOP,
+};
+
+static _Thread_local struct kvm_run *current_run;
+
+static void kick_handler(int signal_number)
+{
+	(void)signal_number;
+	if (current_run)
+		current_run->immediate_exit = 1;
+}
+
+static int kick_handler_install(void)
+{
+	struct sigaction action = {.sa_handler = kick_handler};
+
+	return sigaction(KICK_SIGNAL, &action, NULL) ? -errno : 0;
+}
+
+/* ---- making a VP ---- */
+
+static int cpuid_apply(const struct kvm_vp *vp, const struct cpuid_table *table)
+{
+	struct kvm_cpuid2 *list =
+		calloc(1, sizeof(*list) + table->count * sizeof(list->entries[0]));
+	int result;
+
+	if (!list)
+		return -ENOMEM;
+	list->nent = (uint32_t)table->count;
+	for (size_t i = 0; i < table->count; i++) {
+		const struct cpuid_leaf *leaf = &table->leaves[i];
+
+		list->entries[i] = (struct kvm_cpuid_entry2){
+			.function = leaf->function,
+			.index = leaf->index,
+			.flags = leaf->indexed ? KVM_CPUID_FLAG_SIGNIFCANT_INDEX : 0,
+			.eax = leaf->eax,
+			.ebx = leaf->ebx,
+			.ecx = leaf->ecx,
+			.edx = leaf->edx,
+		};
+	}
+	result = kvm_ioctl(vp->fd, KVM_SET_CPUID2, list);
+	free(list);
+	return result;
+}
+
+/* One MSR through KVM_SET_MSRS or KVM_GET_MSRS. */
+static int msr_access(const struct kvm_vp *vp, unsigned long request, struct kvm_msr_entry *entry)
+{
+	_Alignas(struct kvm_msrs) uint8_t bytes[sizeof(struct kvm_msrs) + sizeof(*entry)] = {0};
+	struct kvm_msrs *msrs = (struct kvm_msrs *)bytes;
+	int result;
+
+	msrs->nmsrs = 1;
+	msrs->entries[0] = *entry;
+	result = kvm_ioctl(vp->fd, request, msrs);
+	*entry = msrs->entries[0];
+	return result == 1 ? 0 : result < 0 ? result : -EINVAL;
+}
+
+static int msr_set(const struct kvm_vp *vp, uint32_t index, uint64_t value)
+{
+	struct kvm_msr_entry entry = {.index = index, .data = value};
+
+	return msr_access(vp, KVM_SET_MSRS, &entry);
+}
+
+static uint64_t msr_get(const struct kvm_vp *vp, uint32_t index)
+{
+	struct kvm_msr_entry entry = {.index = index};
+
+	return msr_access(vp, KVM_GET_MSRS, &entry) ? 0 : entry.data;
+}
+
+int kvm_vp_create(struct engine_partition *partition, struct cpuid_table *cpuid)
+{
+	uint32_t index = (uint32_t)partition->vp_count;
+	struct kvm_vp *vp = &partition->vps[index];
+	struct kvm_enable_cap synic = {.cap = KVM_CAP_HYPERV_SYNIC2};
+	void *run;
+	int result;
+
+	*vp = (struct kvm_vp){.partition = partition, .index = index, .sint = {-1, -1}};
+	vp->fd = kvm_ioctl_value(partition->vm_fd, KVM_CREATE_VCPU, index);
+	if (vp->fd < 0)
+		return vp->fd;
+	partition->vp_count++; /* from here on partition_destroy() takes care of it */
+	run = mmap(NULL, partition->run_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, vp->fd, 0);
+	if (run == MAP_FAILED)
+		return -errno;
+	vp->run = run;
+	cpuid_set_vp(cpuid, index, partition->config.vp_count);
+	result = cpuid_apply(vp, cpuid);
+	if (!result)
+		result = kvm_ioctl(vp->fd, KVM_ENABLE_CAP, &synic);
+	if (!result)
+		result = msr_set(vp, MSR_MTRR_DEF_TYPE, MTRR_ENABLED_WRITEBACK);
+	return result;
+}
+
+void kvm_vp_destroy(struct kvm_vp *vp)
+{
+	if (vp->run)
+		munmap(vp->run, vp->partition->run_bytes);
+	if (vp->sint.raise >= 0)
+		close(vp->sint.raise);
+	if (vp->sint.eom >= 0)
+		close(vp->sint.eom);
+	close(vp->fd);
+}
+
+int kvm_vp_set_boot(struct kvm_vp *vp, const struct engine_boot *boot)
+{
+	const struct kvm_segment code = {
+		.limit = UINT32_MAX,
+		.selector = BOOT_CODE_SELECTOR,
+		.type = 0xb, /* execute, read, accessed */
+		.present = 1,
+		.s = 1,
+		.l = 1,
+		.g = 1,
+	};
+	const struct kvm_segment data = {
+		.limit = UINT32_MAX,
+		.selector = BOOT_DATA_SELECTOR,
+		.type = 0x3, /* read, write, accessed */
+		.present = 1,
+		.s = 1,
+		.db = 1,
+		.g = 1,
+	};
+	struct kvm_regs regs = {
+		.rip = boot->entry_gpa,
+		.rsi = boot->boot_params_gpa,
+		.rflags = 2,
+	};
+	struct kvm_sregs sregs;
+	int result = kvm_ioctl(vp->fd, KVM_GET_SREGS, &sregs);
+
+	if (result)
+		return result;
+	sregs.cs = code;
+	sregs.ds = sregs.es = sregs.fs = sregs.gs = sregs.ss = data;
+	sregs.gdt.base = boot->gdt_gpa;
+	sregs.gdt.limit = (uint16_t)(boot->gdt_bytes - 1);
+	sregs.idt.base = 0;
+	sregs.idt.limit = 0;
+	sregs.cr0 = CR0_PE | CR0_ET | CR0_NE | CR0_WP | CR0_PG;
+	sregs.cr3 = boot->page_table_gpa;
+	sregs.cr4 = CR4_PAE;
+	sregs.efer = EFER_LME | EFER_LMA;
+	result = kvm_ioctl(vp->fd, KVM_SET_SREGS, &sregs);
+	return result ? result : kvm_ioctl(vp->fd, KVM_SET_REGS, &regs);
+}
+
+/* ---- exits ---- */
+
+static enum vp_next vp_exited(struct kvm_vp *vp, enum engine_exit_reason reason, const char *text)
+{
+	const struct engine_config *config = &vp->partition->config;
+
+	config->events->exited(config->ctx, vp->index, reason, text);
+	return VP_STOP;
+}
+
+static enum vp_next vp_failed(struct kvm_vp *vp, const char *what, uint64_t detail)
+{
+	char text[EXIT_TEXT_BYTES];
+	struct kvm_regs regs = {0};
+
+	(void)kvm_ioctl(vp->fd, KVM_GET_REGS, &regs);
+	snprintf(text, sizeof(text), "VP %u: %s (0x%" PRIx64 ") at rip 0x%llx, rsp 0x%llx",
+		 vp->index, what, detail, regs.rip, regs.rsp);
+	return vp_exited(vp, ENGINE_EXIT_FAILED, text);
+}
+
+static enum vp_next exit_io(struct kvm_vp *vp)
+{
+	const struct engine_config *config = &vp->partition->config;
+	struct kvm_run *run = vp->run;
+	uint8_t *data = (uint8_t *)run + run->io.data_offset;
+	enum vp_next next = VP_CONTINUE;
+
+	for (uint32_t i = 0; i < run->io.count; i++) {
+		if (config->events->port_io(config->ctx, run->io.port,
+					    run->io.direction == KVM_EXIT_IO_OUT, data,
+					    run->io.size) == ENGINE_PORT_STOP_VP)
+			next = VP_STOP;
+		data += run->io.size;
+	}
+	return next;
+}
+
+static enum vp_next exit_mmio(struct kvm_vp *vp)
+{
+	if (!vp->run->mmio.is_write) /* nobody answers: a bus reads as ones */
+		memset(vp->run->mmio.data, 0xff, sizeof(vp->run->mmio.data));
+	return VP_CONTINUE;
+}
+
+static uint64_t post_message(struct kvm_vp *vp, uint64_t input, uint64_t gpa)
+{
+	const struct engine_config *config = &vp->partition->config;
+	struct hv_post_message_input message;
+
+	if (input & HV_HYPERCALL_FAST)
+		return HV_STATUS_INVALID_HYPERCALL_INPUT;
+	if (gpa & 7 || (gpa & (GUEST_PAGE_SIZE - 1)) > GUEST_PAGE_SIZE - sizeof(message))
+		return HV_STATUS_INVALID_ALIGNMENT;
+	if (guest_memory_read(config->memory, gpa, &message, sizeof(message)))
+		return HV_STATUS_INVALID_PARAMETER;
+	if (message.payload_size > sizeof(message.payload))
+		return HV_STATUS_INVALID_PARAMETER;
+	return config->events->post_message(config->ctx, vp->index, message.connection_id,
+					    message.payload, message.payload_size);
+}
+
+static enum vp_next exit_hyperv(struct kvm_vp *vp)
+{
+	const struct engine_config *config = &vp->partition->config;
+	struct kvm_hyperv_exit *hyperv = &vp->run->hyperv;
+
+	switch (hyperv->type) {
+	case KVM_EXIT_HYPERV_SYNIC:
+		vp->synic = (struct engine_synic){
+			.scontrol = hyperv->u.synic.control,
+			.simp = hyperv->u.synic.msg_page,
+			.siefp = hyperv->u.synic.evt_page,
+		};
+		config->events->synic_changed(config->ctx, vp->index, &vp->synic);
+		return VP_CONTINUE;
+	case KVM_EXIT_HYPERV_HCALL:
+		switch (hyperv->u.hcall.input & HV_HYPERCALL_CODE_MASK) {
+		case HV_CALL_POST_MESSAGE:
+			hyperv->u.hcall.result =
+				post_message(vp, hyperv->u.hcall.input, hyperv->u.hcall.params[0]);
+			break;
+		case HV_CALL_SIGNAL_EVENT: /* KVM knows every id that is connected */
+			hyperv->u.hcall.result = HV_STATUS_INVALID_CONNECTION_ID;
+			break;
+		default:
+			hyperv->u.hcall.result = HV_STATUS_INVALID_HYPERCALL_CODE;
+			break;
+		}
+		return VP_CONTINUE;
+	default:
+		return VP_CONTINUE;
+	}
+}
+
+/* The last kernel messages that a guest hands over when it crashes: the end of them, as one line.
+ */
+static void crash_message_read(const struct kvm_vp *vp, uint64_t gpa, uint64_t length, char *text,
+			       size_t size)
+{
+	char message[CRASH_TEXT_BYTES];
+	size_t used;
+	size_t from;
+
+	if (length == 0 || length > sizeof(message) ||
+	    guest_memory_read(vp->partition->config.memory, gpa, message, (size_t)length))
+		return;
+	for (size_t i = 0; i < length; i++)
+		if (message[i] < ' ' || message[i] > '~')
+			message[i] = message[i] ? ' ' : '\0';
+	message[length - 1] = '\0';
+	log_error("the guest's last messages: %s", message);
+
+	used = strlen(text);
+	from = strlen(message);
+	from = from > size - used - 3 ? from - (size - used - 3) : 0;
+	char *panic = strstr(message, "Kernel panic");
+
+	snprintf(text + used, size - used, ": %s", panic ? panic : message + from);
+}
+
+static enum vp_next guest_crashed(struct kvm_vp *vp, uint64_t control)
+{
+	char text[EXIT_TEXT_BYTES];
+	uint64_t p[HV_CRASH_PARAMETER_COUNT];
+
+	for (uint32_t i = 0; i < HV_CRASH_PARAMETER_COUNT; i++)
+		p[i] = msr_get(vp, HV_MSR_CRASH_P0 + i);
+	if (control & HV_CRASH_CTL_NOTIFY_MESSAGE) {
+		snprintf(text, sizeof(text), "the guest reported a crash");
+		crash_message_read(vp, p[3], p[4], text, sizeof(text));
+	} else {
+		snprintf(text, sizeof(text),
+			 "the guest reported a crash: 0x%" PRIx64 " 0x%" PRIx64 " 0x%" PRIx64
+			 " 0x%" PRIx64 " 0x%" PRIx64,
+			 p[0], p[1], p[2], p[3], p[4]);
+	}
+	return vp_exited(vp, ENGINE_EXIT_CRASH, text);
+}
+
+static enum vp_next exit_wrmsr(struct kvm_vp *vp)
+{
+	vp->run->msr.error = vp->run->msr.index != HV_MSR_CRASH_CTL;
+	if (!vp->run->msr.error && vp->run->msr.data & HV_CRASH_CTL_NOTIFY)
+		return guest_crashed(vp, vp->run->msr.data);
+	return VP_CONTINUE;
+}
+
+static enum vp_next exit_rdmsr(struct kvm_vp *vp)
+{
+	vp->run->msr.error = vp->run->msr.index != HV_MSR_CRASH_CTL;
+	vp->run->msr.data = HV_CRASH_CTL_NOTIFY | HV_CRASH_CTL_NOTIFY_MESSAGE;
+	return VP_CONTINUE;
+}
+
+static enum vp_next exit_system_event(struct kvm_vp *vp)
+{
+	switch (vp->run->system_event.type) {
+	case KVM_SYSTEM_EVENT_RESET:
+		return vp_exited(vp, ENGINE_EXIT_RESET, "");
+	case KVM_SYSTEM_EVENT_CRASH:
+		return guest_crashed(vp, 0);
+	default:
+		return vp_failed(vp, "unknown system event", vp->run->system_event.type);
+	}
+}
+
+static enum vp_next exit_serve(struct kvm_vp *vp)
+{
+	struct kvm_run *run = vp->run;
+
+	switch (run->exit_reason) {
+	case KVM_EXIT_IO:
+		return exit_io(vp);
+	case KVM_EXIT_MMIO:
+		return exit_mmio(vp);
+	case KVM_EXIT_HYPERV:
+		return exit_hyperv(vp);
+	case KVM_EXIT_X86_WRMSR:
+		return exit_wrmsr(vp);
+	case KVM_EXIT_X86_RDMSR:
+		return exit_rdmsr(vp);
+	case KVM_EXIT_SYSTEM_EVENT:
+		return exit_system_event(vp);
+	case KVM_EXIT_INTR:
+	case KVM_EXIT_IRQ_WINDOW_OPEN:
+		return VP_CONTINUE;
+	case KVM_EXIT_SHUTDOWN:
+		return vp_exited(vp, ENGINE_EXIT_FAULT, "triple fault");
+	case KVM_EXIT_FAIL_ENTRY:
+		return vp_failed(vp, "the processor refused to enter the guest",
+				 run->fail_entry.hardware_entry_failure_reason);
+	case KVM_EXIT_INTERNAL_ERROR:
+		return vp_failed(vp, "KVM gave up on an instruction or event",
+				 run->internal.suberror);
+	default:
+		return vp_failed(vp, "unexpected exit", run->exit_reason);
+	}
+}
+
+/* ---- the thread ---- */
+
+static void *vp_thread(void *argument)
+{
+	struct kvm_vp *vp = argument;
+	enum vp_next next = VP_CONTINUE;
+	sigset_t kick;
+
+	current_run = vp->run;
+	sigemptyset(&kick);
+	sigaddset(&kick, KICK_SIGNAL);
+	pthread_sigmask(SIG_UNBLOCK, &kick, NULL);
+	/* acquire: partner of the release in kvm_vps_stop(); after it a signal follows */
+	while (next == VP_CONTINUE &&
+	       !atomic_load_explicit(&vp->partition->stopping, memory_order_acquire)) {
+		int result = kvm_ioctl_value(vp->fd, KVM_RUN, 0);
+
+		if (!result)
+			next = exit_serve(vp);
+		else if (result != -EINTR && result != -EAGAIN)
+			next = vp_failed(vp, "KVM_RUN failed", (uint64_t)-result);
+	}
+	current_run = NULL;
+	return NULL;
+}
+
+int kvm_vp_thread_start(struct kvm_vp *vp)
+{
+	char name[16];
+	sigset_t all;
+	sigset_t before;
+	int result = kick_handler_install();
+
+	if (result)
+		return result;
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are the main thread's */
+	result = -pthread_create(&vp->thread, NULL, vp_thread, vp);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (result)
+		return result;
+	vp->thread_started = true;
+	snprintf(name, sizeof(name), "vp%u", vp->index);
+	pthread_setname_np(vp->thread, name);
+	return 0;
+}
+
+void kvm_vps_stop(struct engine_partition *partition)
+{
+	/* release: partner of the acquire in vp_thread() */
+	atomic_store_explicit(&partition->stopping, true, memory_order_release);
+	for (size_t i = 0; i < partition->vp_count; i++)
+		if (partition->vps[i].thread_started)
+			pthread_kill(partition->vps[i].thread, KICK_SIGNAL);
+	for (size_t i = 0; i < partition->vp_count; i++) {
+		if (!partition->vps[i].thread_started)
+			continue;
+		pthread_join(partition->vps[i].thread, NULL);
+		partition->vps[i].thread_started = false;
+	}
+}

@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * SynIC message queues. See synic.h.
+ */
+#include "hypervisor/synic.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/queue.h>
+#include <unistd.h>
+
+#include "base/event_loop.h"
+#include "base/log.h"
+#include "hypervisor/engine.h"
+#include "vmbus/event_signal.h"
+#include "vmbus/guest_memory.h"
+#include "wire/tlfs.h"
+
+#define LOG_COMPONENT "synic"
+
+struct synic_message {
+	STAILQ_ENTRY(synic_message) link;
+	size_t length;
+	uint8_t payload[HV_MESSAGE_PAYLOAD_BYTES];
+};
+
+struct synic_vp {
+	struct synic *synic;
+	uint32_t index;
+	struct engine_sint_fds fds;
+	struct event_watch *eom_watch; /* loop's thread */
+
+	pthread_mutex_t lock; /* guards all below */
+	struct engine_synic registers;
+	STAILQ_HEAD(, synic_message) queue;
+	size_t queued;
+};
+
+struct synic {
+	struct guest_memory *memory;
+	struct signal_table *signals;
+	struct event_loop *loop;
+	uint32_t vp_count;
+	struct synic_vp vps[];
+};
+
+static void queue_drop(struct synic_vp *vp)
+{
+	struct synic_message *message;
+
+	while ((message = STAILQ_FIRST(&vp->queue))) {
+		STAILQ_REMOVE_HEAD(&vp->queue, link);
+		free(message);
+	}
+	vp->queued = 0;
+}
+
+int synic_create(struct guest_memory *memory, struct signal_table *signals, uint32_t vp_count,
+		 struct event_loop *loop, struct synic **synic)
+{
+	struct synic *made = calloc(1, sizeof(*made) + vp_count * sizeof(made->vps[0]));
+
+	if (!made)
+		return -ENOMEM;
+	made->memory = memory;
+	made->signals = signals;
+	made->loop = loop;
+	made->vp_count = vp_count;
+	for (uint32_t i = 0; i < vp_count; i++) {
+		struct synic_vp *vp = &made->vps[i];
+
+		vp->synic = made;
+		vp->index = i;
+		vp->fds = (struct engine_sint_fds){-1, -1};
+		STAILQ_INIT(&vp->queue);
+		pthread_mutex_init(&vp->lock, NULL);
+	}
+	*synic = made;
+	return 0;
+}
+
+void synic_destroy(struct synic *synic)
+{
+	if (!synic)
+		return;
+	for (uint32_t i = 0; i < synic->vp_count; i++) {
+		event_watch_remove(synic->vps[i].eom_watch);
+		queue_drop(&synic->vps[i]);
+		pthread_mutex_destroy(&synic->vps[i].lock);
+	}
+	free(synic);
+}
+
+/* The slot in guest memory, or NULL while the SIMP is off or points outside. */
+static struct hv_message_slot *slot_find(const struct synic_vp *vp)
+{
+	uint64_t gpa = (vp->registers.simp & HV_MSR_PAGE_GPA_MASK) +
+		       HV_VMBUS_SINT * sizeof(struct hv_message_slot);
+
+	if (!(vp->registers.scontrol & HV_SCONTROL_ENABLE) ||
+	    !(vp->registers.simp & HV_MSR_PAGE_ENABLE))
+		return NULL;
+	return guest_memory_for_write(vp->synic->memory, gpa, sizeof(struct hv_message_slot));
+}
+
+/*
+ * Whether the slot is free; otherwise the guest is asked for an EOM once it is. The guest clears
+ * the type, then looks at the flag; we set the flag, then look at the type: one of the two sees the
+ * other (the fence's partner is the guest's barrier between the two).
+ */
+static bool slot_claim(struct hv_message_slot *slot)
+{
+	_Atomic uint32_t *type = (_Atomic uint32_t *)&slot->message_type;
+	_Atomic uint8_t *flags = (_Atomic uint8_t *)&slot->message_flags;
+
+	if (atomic_load_explicit(type, memory_order_acquire) == HV_MESSAGE_NONE)
+		return true;
+	atomic_fetch_or_explicit(flags, HV_MESSAGE_FLAG_PENDING, memory_order_relaxed);
+	atomic_thread_fence(memory_order_seq_cst);
+	return atomic_load_explicit(type, memory_order_acquire) == HV_MESSAGE_NONE;
+}
+
+/* Puts the first message into the slot where it is free. Returns whether it did. Lock held. */
+static bool queue_deliver(struct synic_vp *vp)
+{
+	const struct synic_message *message = STAILQ_FIRST(&vp->queue);
+	struct hv_message_slot *slot = slot_find(vp);
+	const uint64_t one = 1;
+
+	if (!slot || !message || !slot_claim(slot))
+		return false;
+	memcpy(slot->payload, message->payload, message->length);
+	slot->payload_size = (uint8_t)message->length;
+	slot->message_flags = vp->queued > 1 ? HV_MESSAGE_FLAG_PENDING : 0;
+	slot->reserved = 0;
+	slot->sender = 0;
+	/* release: the guest reads the type first and trusts the rest */
+	atomic_store_explicit((_Atomic uint32_t *)&slot->message_type, HV_VMBUS_MESSAGE_TYPE,
+			      memory_order_release);
+	guest_memory_mark_dirty(vp->synic->memory, vp->registers.simp & HV_MSR_PAGE_GPA_MASK,
+				GUEST_PAGE_SIZE);
+	if (write(vp->fds.raise, &one, sizeof(one)) < 0)
+		log_warn_limited("VP %u: interrupt not raised", vp->index);
+	return true;
+}
+
+/* Delivers what fits, and listens for EOM as long as something waits: each EOI of SINT2 signals
+ * that eventfd, and nobody should wake up for those. */
+static void queue_run(struct synic_vp *vp)
+{
+	bool waits;
+
+	pthread_mutex_lock(&vp->lock);
+	while (queue_deliver(vp)) {
+		struct synic_message *message = STAILQ_FIRST(&vp->queue);
+
+		STAILQ_REMOVE_HEAD(&vp->queue, link);
+		vp->queued--;
+		free(message);
+	}
+	waits = vp->queued > 0;
+	pthread_mutex_unlock(&vp->lock);
+	event_watch_modify(vp->eom_watch, waits ? EPOLLIN : 0);
+}
+
+static void eom_ready(void *ctx, int fd, uint32_t events)
+{
+	uint64_t count;
+
+	(void)events;
+	if (read(fd, &count, sizeof(count)) < 0)
+		return;
+	queue_run(ctx);
+}
+
+int synic_set_fds(struct synic *synic, uint32_t vp, const struct engine_sint_fds *fds)
+{
+	synic->vps[vp].fds = *fds;
+	return event_loop_watch(synic->loop, fds->eom, 0, eom_ready, &synic->vps[vp],
+				&synic->vps[vp].eom_watch);
+}
+
+/* Whether now points at a page that before did not. */
+static bool page_enabled(uint64_t before, uint64_t now)
+{
+	return now & HV_MSR_PAGE_ENABLE &&
+	       (!(before & HV_MSR_PAGE_ENABLE) || (before ^ now) & HV_MSR_PAGE_GPA_MASK);
+}
+
+static void page_zero(struct guest_memory *memory, uint64_t msr)
+{
+	static const uint8_t zeros[GUEST_PAGE_SIZE];
+
+	if (guest_memory_write(memory, msr & HV_MSR_PAGE_GPA_MASK, zeros, sizeof(zeros)))
+		log_warn_limited("the guest put a SynIC page outside its memory");
+}
+
+void synic_update(struct synic *synic, uint32_t index, const struct engine_synic *registers)
+{
+	struct synic_vp *vp = &synic->vps[index];
+	const uint64_t one = 1;
+	bool retry;
+
+	pthread_mutex_lock(&vp->lock);
+	if (page_enabled(vp->registers.simp, registers->simp))
+		page_zero(synic->memory, registers->simp);
+	if (page_enabled(vp->registers.siefp, registers->siefp))
+		page_zero(synic->memory, registers->siefp);
+	vp->registers = *registers;
+	if (!(registers->simp & HV_MSR_PAGE_ENABLE))
+		queue_drop(vp);
+	retry = vp->queued > 0;
+	pthread_mutex_unlock(&vp->lock);
+
+	/* release: whoever sees the page sees it zeroed (partner: event_signal_raise()) */
+	atomic_store_explicit(&synic->signals->siefp[index], registers->siefp,
+			      memory_order_release);
+	/* what waited for this page goes the way of a message that ended */
+	if (retry && write(vp->fds.eom, &one, sizeof(one)) < 0)
+		log_warn_limited("VP %u: messages wait longer than they should", index);
+}
+
+int synic_post_message(struct synic *synic, uint32_t index, const void *message, size_t length)
+{
+	struct synic_message *made;
+	struct synic_vp *vp;
+
+	if (index >= synic->vp_count || length > HV_MESSAGE_PAYLOAD_BYTES)
+		return -EINVAL;
+	made = calloc(1, sizeof(*made));
+	if (!made)
+		return -ENOMEM;
+	made->length = length;
+	memcpy(made->payload, message, length);
+	vp = &synic->vps[index];
+	pthread_mutex_lock(&vp->lock);
+	STAILQ_INSERT_TAIL(&vp->queue, made, link);
+	vp->queued++;
+	pthread_mutex_unlock(&vp->lock);
+	queue_run(vp);
+	return 0;
+}
+
+size_t synic_queued(struct synic *synic)
+{
+	size_t queued = 0;
+
+	for (uint32_t i = 0; i < synic->vp_count; i++) {
+		pthread_mutex_lock(&synic->vps[i].lock);
+		queued += synic->vps[i].queued;
+		pthread_mutex_unlock(&synic->vps[i].lock);
+	}
+	return queued;
+}

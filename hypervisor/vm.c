@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The life of a VM: start, stop, reboot, crash. See vm.h.
+ */
+#include "hypervisor/vm.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/deadline.h"
+#include "base/event_loop.h"
+#include "base/log.h"
+#include "hypervisor/console.h"
+#include "hypervisor/engine.h"
+#include "hypervisor/partition.h"
+
+#define LOG_COMPONENT "vm"
+
+/* A guest that triple-faults so soon and so often will not get further the next time. */
+#define FAULT_SOON_MS	      10000
+#define FAULTS_TO_CRASH	      3
+#define REBOOT_SWITCH_WAIT_MS 2000
+
+struct vm {
+	const struct vm_config *config;
+	struct event_loop *loop;
+	char *console_path;
+	vm_state_fn state_changed;
+	void *ctx;
+	enum vm_state state;
+	enum exit_code exit_code;
+	char reason[VM_MESSAGE_BYTES];
+	const struct engine_ops *engine;
+	struct console *console;
+	struct partition *partition;
+	uint64_t started_ns;
+	uint32_t reboots;
+	uint32_t faults_in_row;
+	struct event_timer *stop_deadline; /* of a graceful stop */
+	struct event_timer *order;	   /* what was asked for, for the loop's next round */
+	bool order_reboot;
+};
+
+const char *vm_state_name(enum vm_state state)
+{
+	static const char *const names[] = {
+		[VM_STATE_CREATED] = "created",
+		[VM_STATE_RUNNING] = "running",
+		[VM_STATE_STOPPED] = "stopped",
+		[VM_STATE_CRASHED] = "crashed",
+	};
+
+	return names[state];
+}
+
+const char *vm_nic_link_name(enum vm_nic_link link)
+{
+	static const char *const names[] = {
+		[VM_NIC_DISCONNECTED] = "disconnected",
+		[VM_NIC_CONNECTED] = "connected",
+		[VM_NIC_OPEN] = "open",
+	};
+
+	return names[link];
+}
+
+int vm_create(const struct vm_config *config, struct event_loop *loop, const char *console_path,
+	      vm_state_fn state_changed, void *ctx, struct vm **vm, struct vm_error *error)
+{
+	const char *path = config->console_path ? config->console_path : console_path;
+	struct vm *made = calloc(1, sizeof(*made));
+
+	if (!made)
+		return vm_error_set(error, EXIT_NO_MEMORY, -ENOMEM, "out of memory");
+	if (config->console == VM_CONSOLE_STDIO)
+		path = NULL;
+	else if (!path) {
+		free(made);
+		return vm_error_set(error, EXIT_CONFIG, -EINVAL, "the console has no path");
+	}
+	made->config = config;
+	made->loop = loop;
+	made->console_path = path ? strdup(path) : NULL;
+	made->state_changed = state_changed;
+	made->ctx = ctx;
+	made->engine = &engine_kvm;
+	if (path && !made->console_path) {
+		free(made);
+		return vm_error_set(error, EXIT_NO_MEMORY, -ENOMEM, "out of memory");
+	}
+	*vm = made;
+	return 0;
+}
+
+static void timers_cancel(struct vm *vm)
+{
+	event_timer_cancel(vm->stop_deadline);
+	vm->stop_deadline = NULL;
+	event_timer_cancel(vm->order);
+	vm->order = NULL;
+}
+
+void vm_destroy(struct vm *vm)
+{
+	if (!vm)
+		return;
+	timers_cancel(vm);
+	partition_destroy(vm->partition);
+	console_destroy(vm->console);
+	free(vm->console_path);
+	free(vm);
+}
+
+/* Final: the partition goes, the console stays for its readers. */
+static void vm_finish(struct vm *vm, enum vm_state state, enum exit_code code, const char *reason)
+{
+	timers_cancel(vm);
+	partition_destroy(vm->partition);
+	vm->partition = NULL;
+	vm->state = state;
+	vm->exit_code = code;
+	strncpy(vm->reason, reason, sizeof(vm->reason) - 1);
+	if (state == VM_STATE_CRASHED)
+		log_error("%s: %s", vm->config->name, reason);
+	else
+		log_info("%s: %s", vm->config->name, reason);
+	vm->state_changed(vm->ctx, vm, state);
+}
+
+static void on_ended(void *ctx, enum partition_end end, const char *text);
+
+static int partition_run(struct vm *vm, uint32_t wait_for_switch_ms, struct vm_error *error)
+{
+	const struct partition_config config = {
+		.vm = vm->config,
+		.loop = vm->loop,
+		.console = vm->console,
+		.engine = vm->engine,
+		.wait_for_switch_ms = wait_for_switch_ms,
+		.ended = on_ended,
+		.ctx = vm,
+	};
+	int result = partition_create(&config, &vm->partition, error);
+
+	if (result)
+		return result;
+	vm->started_ns = monotonic_ns();
+	result = partition_start(vm->partition, error);
+	if (result) {
+		partition_destroy(vm->partition);
+		vm->partition = NULL;
+	}
+	return result;
+}
+
+int vm_start(struct vm *vm, struct vm_error *error)
+{
+	int result;
+
+	if (vm->state != VM_STATE_CREATED)
+		return vm_error_set(error, EXIT_STATE, -EALREADY, "the VM is %s already",
+				    vm_state_name(vm->state));
+	result = console_create(vm->config->console, vm->console_path, vm->loop, &vm->console,
+				error);
+	if (result)
+		return result;
+	result = partition_run(vm, 0, error);
+	if (result) {
+		console_destroy(vm->console);
+		vm->console = NULL;
+		return result;
+	}
+	vm->state = VM_STATE_RUNNING;
+	log_info("%s: running: %u VPs, %llu MiB", vm->config->name, vm->config->vps,
+		 (unsigned long long)(vm->config->memory_bytes >> 20));
+	vm->state_changed(vm->ctx, vm, vm->state);
+	return 0;
+}
+
+static void vm_reboot(struct vm *vm, const char *why)
+{
+	struct vm_error error;
+
+	log_info("%s: %s", vm->config->name, why);
+	timers_cancel(vm);
+	partition_destroy(vm->partition);
+	vm->partition = NULL;
+	if (partition_run(vm, REBOOT_SWITCH_WAIT_MS, &error)) {
+		vm_finish(vm, VM_STATE_CRASHED, error.code, error.message);
+		return;
+	}
+	vm->reboots++;
+	vm->state_changed(vm->ctx, vm, vm->state);
+}
+
+static void vm_faulted(struct vm *vm)
+{
+	bool soon = monotonic_ns() - vm->started_ns < FAULT_SOON_MS * NS_PER_MS;
+
+	vm->faults_in_row = soon ? vm->faults_in_row + 1 : 1;
+	if (vm->faults_in_row >= FAULTS_TO_CRASH)
+		vm_finish(vm, VM_STATE_CRASHED, EXIT_GUEST_CRASHED,
+			  "the guest triple-faults again and again as it starts");
+	else
+		vm_reboot(vm, "the guest triple-faulted: reset");
+}
+
+static void on_ended(void *ctx, enum partition_end end, const char *text)
+{
+	struct vm *vm = ctx;
+
+	switch (end) {
+	case PARTITION_POWERED_OFF:
+		vm_finish(vm, VM_STATE_STOPPED, EXIT_OK, "the guest powered off");
+		break;
+	case PARTITION_RESET:
+		vm->faults_in_row = 0;
+		vm_reboot(vm, "the guest asked for a reset");
+		break;
+	case PARTITION_FAULTED:
+		vm_faulted(vm);
+		break;
+	case PARTITION_CRASHED:
+		vm_finish(vm, VM_STATE_CRASHED, EXIT_GUEST_CRASHED, text);
+		break;
+	case PARTITION_FAILED:
+		vm_finish(vm, VM_STATE_CRASHED, EXIT_INTERNAL, text);
+		break;
+	}
+}
+
+static void on_order(void *ctx)
+{
+	struct vm *vm = ctx;
+
+	vm->order = NULL;
+	if (vm->order_reboot)
+		vm_reboot(vm, "reset on request");
+	else
+		vm_finish(vm, VM_STATE_STOPPED, EXIT_OK, "stopped by force");
+}
+
+static void on_stop_deadline(void *ctx)
+{
+	struct vm *vm = ctx;
+
+	vm->stop_deadline = NULL;
+	vm_finish(vm, VM_STATE_STOPPED, EXIT_OK,
+		  "the guest did not power off in time: stopped by force");
+}
+
+/* Carried out in the loop's next round, so that the callback never comes from within a request. A
+ * stop replaces a reboot, not the other way round. */
+static int order_give(struct vm *vm, bool reboot)
+{
+	if (vm->order) {
+		vm->order_reboot = vm->order_reboot && reboot;
+		return 0;
+	}
+	vm->order_reboot = reboot;
+	return event_loop_after_ms(vm->loop, 0, on_order, vm, &vm->order);
+}
+
+int vm_request_stop(struct vm *vm, bool force, uint32_t deadline_ms)
+{
+	if (vm->state != VM_STATE_RUNNING)
+		return -EINVAL;
+	if (force)
+		return order_give(vm, false);
+	partition_press_power_button(vm->partition);
+	if (vm->stop_deadline)
+		return 0; /* pressed once more; the first deadline stands */
+	return event_loop_after_ms(vm->loop, deadline_ms ? deadline_ms : VM_STOP_DEADLINE_MS,
+				   on_stop_deadline, vm, &vm->stop_deadline);
+}
+
+int vm_request_reboot(struct vm *vm)
+{
+	return vm->state == VM_STATE_RUNNING ? order_give(vm, true) : -EINVAL;
+}
+
+void vm_get_status(const struct vm *vm, struct vm_status *status)
+{
+	*status = (struct vm_status){
+		.state = vm->state,
+		.engine = vm->engine->name,
+		.pid = getpid(),
+		.vps = vm->config->vps,
+		.memory_bytes = vm->config->memory_bytes,
+		.reboots = vm->reboots,
+		.console_path = vm->console_path,
+		.nic_count = vm->config->nic_count,
+	};
+	memcpy(status->reason, vm->reason, sizeof(status->reason));
+	if (!vm->partition)
+		return;
+	status->uptime_ms = (monotonic_ns() - vm->started_ns) / NS_PER_MS;
+	partition_get_status(vm->partition, status);
+}
+
+const struct vm_config *vm_get_config(const struct vm *vm)
+{
+	return vm->config;
+}
+
+enum exit_code vm_get_exit_code(const struct vm *vm)
+{
+	return vm->exit_code;
+}

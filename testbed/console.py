@@ -59,7 +59,8 @@ class Console:
     def run(self, command: str, seconds: float = 30.0, check: bool = False) -> Result:
         """Runs a shell command (one line or more) and returns its status and output. With check, failure raises."""
         if not self._plain:
-            self.send("stty -echo -onlcr; PS1=; PS2=\n")
+            # A shell that neither prompts nor echoes: each byte back is an exit.
+            self.send("stty -echo -onlcr; exec sh $(tty)\n")
             self._plain = True
         tag = f"{next(self._tags)}"
         # The markers are split in what is typed, so that an echo of it does not match.

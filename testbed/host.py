@@ -62,6 +62,7 @@ class Host(abc.ABC):
     guest_kernel: Path
     guest_initrd: Path
     run_dir: str      # LUNAR_RUN_DIR here
+    shell_command: str  # for people, to be run in the testbed's namespace
 
     @abc.abstractmethod
     def run(self, script: str, seconds: float = 30.0, check: bool = False) -> Result:
@@ -78,6 +79,10 @@ class Host(abc.ABC):
     @abc.abstractmethod
     def stream(self, script: str) -> socket.socket:
         """Starts a script that talks on its stdin and stdout, and returns the other end."""
+
+    @abc.abstractmethod
+    def wait_ready(self, seconds: float = 60.0) -> None:
+        """Waits until the host takes commands."""
 
     @abc.abstractmethod
     def close(self) -> None:

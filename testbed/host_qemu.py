@@ -12,7 +12,7 @@ from testbed import network, process
 from testbed.host import Host
 from testbed.kernel import Kernel
 from testbed.paths import GUEST_IN_HOST
-from testbed.remote import Agent, Result
+from testbed.remote import SHELL_PORT, Agent, Result
 
 UPLINK_PCI = "0000:00:05.0"
 MGMT_PCI = "0000:00:04.0"
@@ -53,6 +53,7 @@ class QemuHost(Host):
                 "-netdev", f"tap,id=uplink,ifname={self.uplink_tap},script=no,downscript=no",
                 "-device", f"virtio-net-pci,netdev=uplink,addr={UPLINK_PCI[8:]},mac=52:54:00:77:00:{10 + number:02x},"
                            "disable-legacy=on,romfile="]
+        self.shell_command = f"socat -,raw,echo=0 TCP:{self.agent.address}:{SHELL_PORT}"
         (directory / "command").write_text(shlex.join(map(str, argv)) + "\n")
         self._qemu = process.spawn(argv, directory / "qemu.log")
 

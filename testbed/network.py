@@ -47,6 +47,12 @@ def create_bridges() -> None:
     process.run(["ip", "address", "add", MGMT_ADDRESS, "dev", MGMT])
 
 
+def delete_bridges() -> None:
+    """Undoes create_bridges()."""
+    for bridge in (LAN, MGMT):
+        process.run(["ip", "link", "del", bridge], check=False)
+
+
 def quiet(interface: str, prefix: Sequence[str] = ()) -> None:
     """No IPv6 autoconfiguration on the interface: its router solicitations would only be noise in captures."""
     process.run([*prefix, "sh", "-c", f"echo 1 >/proc/sys/net/ipv6/conf/{interface}/disable_ipv6 || true"])
@@ -89,13 +95,18 @@ class Namespace:
         """process.spawn() inside."""
         return process.spawn([*self.prefix, *argv], log, env, **popen)
 
-    def plug(self, bridge: str, inside: str, address: str | None = None, mtu: int = 1500) -> str:
-        """A veth pair from bridge to an interface inside. Returns the name of the bridge's end, for captures."""
+    def plug(self, bridge: str, inside: str, address: str | None = None, offloads: bool = True) -> str:
+        """
+        A veth pair from bridge to an interface inside. Returns the name of the bridge's end, for captures. Without
+        offloads, frames leave with their checksums made, for a packet socket at the far end: it gets no hint that
+        they are not.
+        """
         outside = f"{bridge}-{self.name}"
-        process.run(["ip", "link", "add", outside, "mtu", str(mtu), "type", "veth",
-                     "peer", "name", inside, "mtu", str(mtu), "netns", str(self.pid)])
+        process.run(["ip", "link", "add", outside, "type", "veth", "peer", "name", inside, "netns", str(self.pid)])
         quiet(outside)
         quiet(inside, self.prefix)
+        if not offloads:
+            self.run(["ethtool", "-K", inside, "tx", "off"])
         process.run(["ip", "link", "set", outside, "master", bridge, "up"])
         if address:
             self.run(["ip", "address", "add", address, "dev", inside])

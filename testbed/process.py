@@ -26,7 +26,7 @@ def spawn(argv: Sequence[str | Path], log: Path, env: Mapping[str, str] | None =
     with open(log, "ab") as output:
         return subprocess.Popen(["setpriv", "--pdeathsig", "KILL", "--", *map(str, argv)],
                                 stdin=popen.pop("stdin", subprocess.DEVNULL), stdout=output, stderr=output,
-                                env={**os.environ, **(env or {})}, **popen)
+                                env={**os.environ, **(env or {})}, start_new_session=True, **popen)
 
 
 def stop(child: subprocess.Popen | None, seconds: float = 3.0) -> None:

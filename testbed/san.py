@@ -44,11 +44,11 @@ class Target:
 class San:
     """The target's daemon and what it serves. Targets outlive stop() and start(), as they would on a real SAN."""
 
-    def __init__(self, directory: Path):
+    def __init__(self, directory: Path, offloads: bool = True):
         self.directory = directory
         directory.mkdir(parents=True, exist_ok=True)
         self.namespace = network.Namespace("san", directory / "namespace.log")
-        self.interface = self.namespace.plug(network.LAN, "eth0", f"{network.SAN_IP}/24")
+        self.interface = self.namespace.plug(network.LAN, "eth0", f"{network.SAN_IP}/24", offloads)
         self.targets: dict[str, Target] = {}
         self._env = {"TGT_IPC_SOCKET": str(directory / "tgtd")}
         self._daemon: subprocess.Popen | None = None

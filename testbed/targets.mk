@@ -1,1 +1,19 @@
 # SPDX-License-Identifier: BSD-3-Clause
+# The targets that need more than a compiler: packages, the demonstration, all tests, fuzzing.
+.PHONY: deps demo test e2e fuzz
+
+deps:
+	$(Q)testbed/deps
+demo:
+	$(Q)testbed/demo
+# All tests; the last line is 'N passed, N failed'.
+test: deps
+	$(Q)tests/run-all
+# End-to-end tests alone; E2E="-k attach" selects some.
+e2e: all
+	$(Q)tests/run-e2e $(E2E)
+# Every fuzz target for SECONDS (default 10) seconds, from its seeds.
+fuzz: SECONDS = 10
+fuzz:
+	$(Q)$(MAKE) --no-print-directory FUZZ=1 CC=clang fuzzers
+	$(Q)tests/run-fuzz $(SECONDS) $(O)/fuzz-clang

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The whole testbed: a SAN and hosts on one layer 2, started and ended together."""
+
+import contextlib
+import os
+import shlex
+import shutil
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from testbed import host, images, kernel, network, paths
+from testbed.host import Host
+from testbed.host_direct import DirectHost
+from testbed.host_qemu import QemuHost
+from testbed.san import San
+
+
+class Bed:
+    """
+    Starts in the constructor (the process must be isolated, see network.py), ends with close(). Files are in directory,
+    which names the process that owns them.
+    """
+
+    def __init__(self, host_count: int = 2, layers: Iterable[str] = (), say: Callable[[str], None] = lambda line: None,
+                 guest_kernel: Path | None = None, guest_initrd: Path | None = None):
+        network.require_isolation()
+        self.kind, self.reason = host.choose_kind()
+        say(f"{self.kind} mode: {self.reason}")
+        self.directory = _own_directory()
+        self.hosts: list[Host] = []
+        self._closing = contextlib.ExitStack()
+        with contextlib.ExitStack() as on_failure:
+            on_failure.callback(self.close)
+            self._closing.callback(network.delete_bridges)
+            network.create_bridges()
+            self.san = San(self.directory / "san", offloads=self.kind == "qemu")
+            self._closing.callback(self.san.close)
+            self._add_shell("lan", '"${@:-sh}"')
+            self._add_shell("san", shlex.join(self.san.namespace.prefix) + ' "${@:-sh}"')
+            self.san.start()
+            say(f"SAN is up: tgt at {network.SAN_IP}, port 3260")
+            for number in range(1, host_count + 1):
+                directory = self.directory / f"host{number}"
+                if self.kind == "qemu":
+                    self.add_host(QemuHost(number, kernel.fetch(), images.host(layers), directory))
+                else:
+                    self.add_host(DirectHost(number, guest_kernel or kernel.fetch().image, guest_initrd or images.guest(),
+                                             directory))
+            for each in self.hosts:
+                each.wait_ready()
+                say(f"{each.name} is up")
+            on_failure.pop_all()
+
+    def add_host(self, added: Host) -> None:
+        """Takes a host in: close() ends it, testbed/shell finds it."""
+        self.hosts.append(added)
+        self._closing.callback(added.close)
+        self._add_shell(added.name, added.shell_command)
+
+    def close(self) -> None:
+        """Ends everything that the testbed started, the last first."""
+        self._closing.close()
+
+    def _add_shell(self, name: str, command: str) -> None:
+        """Leaves for testbed/shell how to get into name."""
+        shells = self.directory / "shells"
+        shells.mkdir(exist_ok=True)
+        (shells / name).write_text(f"exec nsenter -t {os.getpid()} -n -- {command}\n")
+
+
+def _own_directory() -> Path:
+    """build/testbed/run/PID, and "latest" pointing there; what processes left that are gone is removed."""
+    paths.RUN.mkdir(parents=True, exist_ok=True)
+    for old in paths.RUN.iterdir():
+        if old.name.isdigit() and not Path(f"/proc/{old.name}").exists():
+            shutil.rmtree(old, ignore_errors=True)
+    directory = paths.RUN / str(os.getpid())
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir()
+    latest = paths.RUN / "latest"
+    latest.unlink(missing_ok=True)
+    latest.symlink_to(directory.name)
+    return directory

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""
+One testbed for all end-to-end tests, a deadline for each test, and the closing line 'N passed, N failed'.
+Run them by make e2e, or tests/run-e2e -k NAME.
+"""
+
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
+
+from testbed import network
+from testbed.bed import Bed
+from testbed.guest import Guest
+from testbed.host import Host, Vm
+
+DEADLINE_SECONDS = 120
+_beds: list[Bed] = []
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Refuses to touch the machine's own network."""
+    config.addinivalue_line("markers", f"deadline(seconds): the test's deadline, {DEADLINE_SECONDS} by default")
+    try:
+        network.require_isolation()
+    except network.NotIsolated as reason:
+        raise pytest.UsageError(f"{reason}; tests/run-e2e does that")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """A test that passes its deadline fails, wherever it waits; its clean-up gets a minute more."""
+    marker = item.get_closest_marker("deadline")
+    seconds = marker.args[0] if marker else DEADLINE_SECONDS
+
+    def late(*_: object) -> None:
+        signal.alarm(60)
+        raise TimeoutError(f"the test's deadline of {seconds} s has passed")
+
+    signal.signal(signal.SIGALRM, late)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """A failed test shows what the hosts logged."""
+    outcome = yield
+    report = outcome.get_result()
+    if report.failed and _beds:
+        for host in _beds[0].hosts:
+            try:
+                logs = host.run(f"cd {host.run_dir}; tail -n 15 netvspd.log vm/*/vmwp.log 2>&1; dmesg | tail -n 5", 10).out
+                report.sections.append((f"{host.name}'s logs", logs))
+            except Exception as failure:  # a dead host must not hide the test's own failure
+                report.sections.append((f"{host.name}'s logs", str(failure)))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The closing line. A test that was skipped did not pass."""
+    stats = terminalreporter.stats
+    failed = sum(len(stats.get(kind, [])) for kind in ("failed", "error", "skipped", "xfailed"))
+    # After pytest's own last line.
+    terminalreporter.config.add_cleanup(
+        lambda: print(f"{len(stats.get('passed', []))} passed, {failed} failed", flush=True))
+
+
+@pytest.fixture(scope="session")
+def bed() -> Iterator[Bed]:
+    """The SAN and two hosts; netvspd runs on both."""
+    built = Bed()
+    _beds.append(built)
+    try:
+        for host in built.hosts:
+            host.start_netvspd()
+        yield built
+    finally:
+        _beds.clear()
+        built.close()
+
+
+@pytest.fixture
+def host1(bed: Bed) -> Host:
+    """The first host."""
+    return bed.hosts[0]
+
+
+@pytest.fixture
+def host2(bed: Bed) -> Host:
+    """The second host."""
+    return bed.hosts[1]
+
+
+@pytest.fixture(scope="module")
+def guest(bed: Bed) -> Iterator[Guest]:
+    """A guest with one VP on host 1, for all tests of a file."""
+    vm = Vm("shared", "02:4c:55:4e:01:01", network.guest_address(1), memory="768M")
+    started = Guest(bed.hosts[0], vm).start()
+    yield started
+    started.stop()

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from _pytest.terminal import TerminalReporter
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
@@ -63,7 +64,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
                 report.sections.append((f"{host.name}'s logs", str(failure)))
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
     """The closing line. A test that was skipped did not pass."""
     stats = terminalreporter.stats
     failed = sum(len(stats.get(kind, [])) for kind in ("failed", "error", "skipped", "xfailed"))

@@ -65,7 +65,10 @@ class Bed:
         """Leaves for testbed/shell how to get into name."""
         shells = self.directory / "shells"
         shells.mkdir(exist_ok=True)
-        (shells / name).write_text(f"exec nsenter -t {os.getpid()} -n -- {command}\n")
+        # "0 0 4294967295": the machine's own user namespace. Any other is one that testbed/enter made.
+        own_user = Path("/proc/self/uid_map").read_text().split()[2] != "4294967295"
+        user = "-U --preserve-credentials " if own_user else ""
+        (shells / name).write_text(f"exec nsenter -t {os.getpid()} {user}-n -- {command}\n")
 
 
 def _own_directory() -> Path:

@@ -40,7 +40,12 @@ def fetch() -> Kernel:
     """The kernel, downloaded if it is not there yet."""
     done = paths.KERNEL / "done"
     if not done.exists():
-        _download()
+        try:
+            _download()
+        except process.CommandFailed:
+            # The package lists may be older than the mirror.
+            process.run(["apt-get", "-q", "update"], 300)
+            _download()
         done.touch()
     [image] = paths.KERNEL.glob("tree/boot/vmlinuz-*")
     version = image.name.removeprefix("vmlinuz-")

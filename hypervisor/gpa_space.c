@@ -63,7 +63,7 @@ static int report_huge_pages(uint64_t memory_bytes, struct vm_error *error)
 {
 	return vm_error_set(error, EXIT_NO_MEMORY, -ENOMEM,
 			    "too few huge pages: the guest needs %" PRIu64 " of 2 MiB, %" PRIu64
-			    " are free; raise vm.nr_hugepages or set huge_pages: no",
+			    " are free; raise vm.nr_hugepages or set huge_pages: false",
 			    memory_bytes / HUGE_PAGE_BYTES, huge_pages_available());
 }
 

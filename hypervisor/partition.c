@@ -301,7 +301,7 @@ static int nics_make(struct partition *partition, struct vm_error *error)
 			.partition = partition->engine,
 		};
 
-		result = vsp_client_create(&config, partition->config.wait_for_switch_ms,
+		result = vsp_client_create(&config, partition->config.must_reach_switch,
 					   &partition->nics[i], error);
 	}
 	return result;

@@ -6,7 +6,7 @@
 #ifndef LUNAR_HYPERVISOR_PARTITION_H
 #define LUNAR_HYPERVISOR_PARTITION_H
 
-#include <stdint.h>
+#include <stdbool.h>
 
 #include "hypervisor/vm.h"
 
@@ -32,7 +32,7 @@ struct partition_config {
 	struct event_loop *loop;
 	struct console *console;
 	const struct engine_ops *engine;
-	uint32_t wait_for_switch_ms; /* see vsp_client_create() */
+	bool must_reach_switch; /* see vsp_client_create() */
 	partition_end_fn ended;
 	void *ctx;
 };

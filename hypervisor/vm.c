@@ -19,9 +19,8 @@
 #define LOG_COMPONENT "vm"
 
 /* A guest that triple-faults so soon and so often will not get further the next time. */
-#define FAULT_SOON_MS	      10000
-#define FAULTS_TO_CRASH	      3
-#define REBOOT_SWITCH_WAIT_MS 2000
+#define FAULT_SOON_MS	10000
+#define FAULTS_TO_CRASH 3
 
 struct vm {
 	const struct vm_config *config;
@@ -131,14 +130,14 @@ static void vm_finish(struct vm *vm, enum vm_state state, enum exit_code code, c
 
 static void on_ended(void *ctx, enum partition_end end, const char *text);
 
-static int partition_run(struct vm *vm, uint32_t wait_for_switch_ms, struct vm_error *error)
+static int partition_run(struct vm *vm, bool must_reach_switch, struct vm_error *error)
 {
 	const struct partition_config config = {
 		.vm = vm->config,
 		.loop = vm->loop,
 		.console = vm->console,
 		.engine = vm->engine,
-		.wait_for_switch_ms = wait_for_switch_ms,
+		.must_reach_switch = must_reach_switch,
 		.ended = on_ended,
 		.ctx = vm,
 	};
@@ -166,7 +165,7 @@ int vm_start(struct vm *vm, struct vm_error *error)
 				error);
 	if (result)
 		return result;
-	result = partition_run(vm, 0, error);
+	result = partition_run(vm, true, error);
 	if (result) {
 		console_destroy(vm->console);
 		vm->console = NULL;
@@ -187,7 +186,7 @@ static void vm_reboot(struct vm *vm, const char *why)
 	timers_cancel(vm);
 	partition_destroy(vm->partition);
 	vm->partition = NULL;
-	if (partition_run(vm, REBOOT_SWITCH_WAIT_MS, &error)) {
+	if (partition_run(vm, false, &error)) {
 		vm_finish(vm, VM_STATE_CRASHED, error.code, error.message);
 		return;
 	}

@@ -10,6 +10,7 @@
 #ifndef LUNAR_HYPERVISOR_VSP_CLIENT_H
 #define LUNAR_HYPERVISOR_VSP_CLIENT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "hypervisor/vm.h"
@@ -38,12 +39,13 @@ struct vsp_client_config {
 };
 
 /*
- * Reaches netvspd, has it make the vNIC (waiting for at most a few seconds), and offers the NIC.
- * wait_for_name: how long to put up with "in use" for, in ms: after a reboot netvspd may not have
- * seen the end of the last connection yet.
+ * Reaches netvspd, has it make the vNIC and offers the NIC, waiting for at most a few seconds.
+ * must_reach: that it cannot be reached is an error (a VM's start); otherwise it is tried again
+ * from the loop, and "name in use" is waited out: after a reboot netvspd may not have seen the end
+ * of the last connection yet.
  * Returns 0, or -errno with *error (EXIT_NO_SWITCH).
  */
-int vsp_client_create(const struct vsp_client_config *config, uint32_t wait_for_name_ms,
+int vsp_client_create(const struct vsp_client_config *config, bool must_reach,
 		      struct vsp_client **client, struct vm_error *error);
 /* Takes NULL. netvspd lets go of everything when the connection ends. */
 void vsp_client_destroy(struct vsp_client *client);

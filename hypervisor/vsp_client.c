@@ -1,0 +1,354 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A virtual NIC's connection to netvspd: made, watched, lost, made again. See vsp_client.h.
+ *
+ * The link goes through HELLO, MEMORY and NIC; then the NIC is offered to the guest as a VMBus
+ * device (vsp_device.c). A new link makes a new device.
+ */
+#include "hypervisor/vsp_client.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#include "base/deadline.h"
+#include "base/event_loop.h"
+#include "base/fd_passing.h"
+#include "base/log.h"
+#include "hypervisor/vm_config.h"
+#include "hypervisor/vsp_client_internal.h"
+#include "hypervisor/vsp_link.h"
+#include "vmbus/event_signal.h"
+#include "vmbus/guest_memory.h"
+#include "vmbus/server.h"
+
+#define LOG_COMPONENT "nic"
+
+#define START_DEADLINE_MS 5000
+#define NAME_WAIT_MS	  2000
+#define NAME_RETRY_MS	  20
+#define RECONNECT_MS	  1000
+#define STATS_MS	  1000
+
+static void timer_set(struct vsp_client *client, uint32_t delay_ms);
+
+/* ---- the link ---- */
+
+static void on_notified(void *ctx, const struct vsp_header *message)
+{
+	struct vsp_client *client = ctx;
+	const struct vsp_sub_channels *subs = (const void *)message;
+	const struct vsp_nic_state *state = (const void *)message;
+	int result;
+
+	if (message->type == VSP_NIC_STATE && message->size_bytes >= sizeof(*state)) {
+		client->status.nvsp_version = state->nvsp_version;
+		client->status.mtu = state->mtu;
+		client->status.channels_open = state->channels_open;
+		client->status.rndis_up = state->rndis_up != 0;
+	} else if (message->type == VSP_SUB_CHANNELS && message->size_bytes >= sizeof(*subs)) {
+		result = client->device ? vmbus_device_offer_sub_channels(client->device->device,
+									  subs->count)
+					: -ENOTCONN;
+		if (result)
+			log_warn_limited("%s: %u sub-channels not offered: %s", client->name,
+					 subs->count, strerror(-result));
+	}
+	/* others are of a newer netvspd, and not meant for us */
+}
+
+static void link_drop(struct vsp_client *client)
+{
+	vsp_link_destroy(client->link);
+	client->link = NULL;
+	client->ready = false;
+	client->stats_asked = false;
+	client->status.link = VM_NIC_DISCONNECTED;
+	client->status.nvsp_version = 0;
+	client->status.mtu = 0;
+	client->status.channels_open = 0;
+	client->status.rndis_up = false;
+}
+
+static void on_lost(void *ctx, const char *why)
+{
+	struct vsp_client *client = ctx;
+
+	if (client->ready)
+		log_error("%s: netvspd is lost: %s; the guest's NIC is unplugged until it is back",
+			  client->name, why);
+	link_drop(client);
+	vsp_device_orphan(client);
+	timer_set(client, RECONNECT_MS);
+}
+
+static const struct vsp_link_ops link_ops = {.notified = on_notified, .lost = on_lost};
+
+static void on_stats(void *ctx, uint64_t tag, int status, const struct vsp_header *reply)
+{
+	struct vsp_client *client = ctx;
+	const struct vsp_stats *stats = (const void *)reply;
+
+	(void)tag;
+	client->stats_asked = false;
+	if (status || reply->size_bytes < sizeof(*stats))
+		return;
+	client->status.stats = (struct vm_nic_stats){
+		.tx_packets = stats->tx_packets,
+		.tx_bytes = stats->tx_bytes,
+		.tx_dropped = stats->tx_dropped,
+		.rx_packets = stats->rx_packets,
+		.rx_bytes = stats->rx_bytes,
+		.rx_dropped = stats->rx_dropped,
+		.tx_spoofed = stats->tx_spoofed,
+		.tx_malformed = stats->tx_malformed,
+	};
+}
+
+static void stats_ask(struct vsp_client *client)
+{
+	struct vsp_header message;
+
+	if (client->stats_asked)
+		return;
+	vsp_header_fill(&message, VSP_STATS, sizeof(message));
+	client->stats_asked =
+		!vsp_link_request(client->link, &message, NULL, 0, on_stats, client, 0);
+}
+
+/* The answers to HELLO, MEMORY and NIC (tag: which); the last one that succeeds makes it ready. */
+static void on_made(void *ctx, uint64_t tag, int status, const struct vsp_header *reply)
+{
+	struct vsp_client *client = ctx;
+	const struct vsp_hello *hello = (const void *)reply;
+
+	if (!reply)
+		return; /* on_lost() follows */
+	if (!status && tag == VSP_HELLO &&
+	    (reply->size_bytes < sizeof(*hello) || hello->version != VSP_VERSION))
+		status = -EPROTO;
+	if (status && !client->refusal)
+		client->refusal = status;
+	if (tag != VSP_NIC || client->refusal)
+		return;
+	client->ready = true;
+	client->status.link = VM_NIC_CONNECTED;
+}
+
+static int memory_send(struct vsp_client *client)
+{
+	const struct guest_memory *memory = client->config.memory;
+	size_t count = guest_memory_region_count(memory);
+	int fds[2 + GUEST_MEMORY_MAX_REGIONS] = {guest_memory_dirty_fd(memory),
+						 client->config.signals->fd};
+	size_t size = sizeof(struct vsp_memory) + count * sizeof(struct vsp_region);
+	struct vsp_memory *message = calloc(1, size);
+	int result;
+
+	if (!message)
+		return -ENOMEM;
+	message->vp_count = client->config.vp_count;
+	message->region_count = (uint32_t)count;
+	for (size_t i = 0; i < count; i++) {
+		const struct guest_memory_region *region = guest_memory_region_at(memory, i);
+
+		message->regions[i] = (struct vsp_region){
+			.gpa = region->gpa,
+			.size_bytes = region->size_bytes,
+			.fd_offset = region->fd_offset,
+		};
+		fds[2 + i] = region->fd;
+	}
+	vsp_header_fill(message, VSP_MEMORY, size);
+	result = vsp_link_request(client->link, &message->header, fds, 2 + count, on_made, client,
+				  VSP_MEMORY);
+	free(message);
+	return result;
+}
+
+static int nic_send(struct vsp_client *client)
+{
+	const struct vm_nic_config *config = client->config.nic;
+	struct vsp_nic message = {
+		.mtu = config->mtu,
+		.flags = config->spoof_guard ? VSP_NIC_SPOOF_GUARD : 0,
+		.max_channels = config->queues,
+	};
+
+	vsp_header_fill(&message, VSP_NIC, sizeof(message));
+	memcpy(message.name, client->name, sizeof(message.name));
+	memcpy(message.mac, config->mac, sizeof(message.mac));
+	return vsp_link_request(client->link, &message.header, NULL, 0, on_made, client, VSP_NIC);
+}
+
+/* Connects and sends the first three requests. Returns 0 or -errno. */
+static int link_start(struct vsp_client *client)
+{
+	struct vsp_hello hello = {.version = VSP_VERSION};
+	int socket = unix_socket_connect(client->config.nic->vsp_socket, SOCK_SEQPACKET);
+	int result;
+
+	if (socket < 0)
+		return socket;
+	client->refusal = 0;
+	result = vsp_link_create(client->config.loop, socket, &link_ops, client, &client->link);
+	if (result)
+		return result;
+	vsp_header_fill(&hello, VSP_HELLO, sizeof(hello));
+	result = vsp_link_request(client->link, &hello.header, NULL, 0, on_made, client, VSP_HELLO);
+	if (!result)
+		result = memory_send(client);
+	if (!result)
+		result = nic_send(client);
+	if (result)
+		link_drop(client);
+	return result;
+}
+
+/* Runs the link alone until the vNIC is made. Returns 0 or -errno: what netvspd refused with,
+ * -ECONNRESET or -ETIMEDOUT. */
+static int link_start_and_wait(struct vsp_client *client)
+{
+	struct deadline deadline = deadline_in_ms(START_DEADLINE_MS);
+	int result = link_start(client);
+
+	while (!result && !client->ready) {
+		if (client->refusal)
+			result = client->refusal;
+		else if (!client->link) /* on_lost() was here */
+			result = -ECONNRESET;
+		else if (deadline_passed(deadline))
+			result = -ETIMEDOUT;
+		else
+			vsp_link_pump(client->link, deadline_left_ms(deadline));
+	}
+	if (result)
+		link_drop(client);
+	event_timer_cancel(client->timer); /* a reconnect that on_lost() asked for */
+	client->timer = NULL;
+	return result;
+}
+
+/* ---- life ---- */
+
+/* Reconnects, offers again, asks for statistics: whatever is next. */
+static void on_timer(void *ctx)
+{
+	struct vsp_client *client = ctx;
+	int result;
+
+	client->timer = NULL;
+	if (client->link && client->refusal) {
+		log_warn_limited("%s: netvspd refuses the vNIC: %s", client->name,
+				 strerror(-client->refusal));
+		link_drop(client);
+	} else if (!client->link) {
+		(void)link_start(client);
+	} else if (client->ready && !client->device) {
+		/* -EEXIST: the guest has not let go of the last one yet */
+		result = vsp_device_offer(client);
+		if (!result)
+			log_info("%s: plugged in again", client->name);
+		else if (result != -EEXIST)
+			log_warn_limited("%s: not offered: %s", client->name, strerror(-result));
+	} else if (client->ready) {
+		stats_ask(client);
+	}
+	timer_set(client, client->ready ? STATS_MS : RECONNECT_MS);
+}
+
+static void timer_set(struct vsp_client *client, uint32_t delay_ms)
+{
+	event_timer_cancel(client->timer);
+	client->timer = NULL;
+	if (event_loop_after_ms(client->config.loop, delay_ms, on_timer, client, &client->timer))
+		log_error("%s: out of memory: no reconnecting", client->name);
+}
+
+static int failure_report(const struct vsp_client *client, int result, struct vm_error *error)
+{
+	const char *path = client->config.nic->vsp_socket;
+
+	switch (result) {
+	case -ENOENT:
+	case -ECONNREFUSED:
+		return vm_error_set(error, EXIT_NO_SWITCH, result,
+				    "netvspd is not running (nobody listens on %s): start it, or "
+				    "take the NICs out of the VM's definition",
+				    path);
+	case -EEXIST:
+		return vm_error_set(error, EXIT_NO_SWITCH, result,
+				    "netvspd refuses %s: its MAC or name is in use on this switch",
+				    client->name);
+	default:
+		return vm_error_set(error, EXIT_NO_SWITCH, result,
+				    "netvspd on %s does not serve %s: %s", path, client->name,
+				    strerror(-result));
+	}
+}
+
+/* Waits for netvspd, in steps while it still knows the name. */
+static int switch_reach(struct vsp_client *client, bool must_reach)
+{
+	const struct timespec pause = {.tv_nsec = NAME_RETRY_MS * (long)NS_PER_MS};
+	struct deadline deadline = deadline_in_ms(NAME_WAIT_MS);
+	int result = link_start_and_wait(client);
+
+	while (result == -EEXIST && !must_reach && !deadline_passed(deadline)) {
+		nanosleep(&pause, NULL);
+		result = link_start_and_wait(client);
+	}
+	return result;
+}
+
+int vsp_client_create(const struct vsp_client_config *config, bool must_reach,
+		      struct vsp_client **client, struct vm_error *error)
+{
+	struct vsp_client *made = calloc(1, sizeof(*made));
+	int result;
+
+	if (!made)
+		return vm_error_set(error, EXIT_NO_MEMORY, -ENOMEM, "out of memory");
+	made->config = *config;
+	LIST_INIT(&made->devices);
+	snprintf(made->name, sizeof(made->name), "%s/nic%u", config->vm_name, config->nic_index);
+	result = switch_reach(made, must_reach);
+	if (result && must_reach) {
+		failure_report(made, result, error);
+		goto err_destroy;
+	}
+	if (result)
+		log_warn("%s: netvspd is not there: %s; trying again", made->name,
+			 strerror(-result));
+	result = made->ready ? vsp_device_offer(made) : 0;
+	if (result) {
+		vm_error_set(error, EXIT_INTERNAL, result, "%s cannot be offered: %s", made->name,
+			     strerror(-result));
+		goto err_destroy;
+	}
+	timer_set(made, made->ready ? STATS_MS : RECONNECT_MS);
+	*client = made;
+	return 0;
+
+err_destroy:
+	vsp_client_destroy(made);
+	return result;
+}
+
+void vsp_client_destroy(struct vsp_client *client)
+{
+	if (!client)
+		return;
+	event_timer_cancel(client->timer);
+	vsp_link_destroy(client->link);
+	vsp_devices_free(client);
+	free(client);
+}
+
+void vsp_client_get_status(const struct vsp_client *client, struct vm_nic_status *status)
+{
+	*status = client->status;
+}

@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A virtual NIC as the guest's VMBus sees it: what the guest does with its channels and GPADLs goes
+ * to netvspd as requests, and their answers back to the bus. When the link to netvspd is lost, the
+ * device is rescinded and lives on, apart, until the guest has let go of it; its requests are then
+ * answered here.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "hypervisor/engine.h"
+#include "hypervisor/vm_config.h"
+#include "hypervisor/vsp_client_internal.h"
+#include "hypervisor/vsp_link.h"
+#include "vmbus/gpadl.h"
+#include "vmbus/server.h"
+#include "wire/vmbus.h"
+
+#define LOG_COMPONENT "nic"
+
+#define GPADL_RANGES_OFFSET offsetof(struct vsp_gpadl_add, ranges)
+
+#define TAG(sub_index, gpadl_id) ((uint64_t)(sub_index) << 32 | (gpadl_id))
+#define TAG_SUB(tag)		 ((uint32_t)((tag) >> 32))
+#define TAG_GPADL(tag)		 ((uint32_t)(tag))
+
+/* f8615163-df3e-46c5-913f-f2d2f965ed0e: network */
+static const struct vmbus_guid nic_interface = {{0x63, 0x51, 0x61, 0xf8, 0x3e, 0xdf, 0xc5, 0x46,
+						 0x91, 0x3f, 0xf2, 0xd2, 0xf9, 0x65, 0xed, 0x0e}};
+
+/* The SINT2 fd of target_vp, behind fds[count]; returns the new count, or -EINVAL. */
+static int target_fd_add(const struct vsp_client *client, uint32_t target_vp, int *fds, int count)
+{
+	struct engine_sint_fds sint;
+	int result;
+
+	if (target_vp == VMBUS_NO_INTERRUPTS)
+		return count;
+	result = client->config.engine->get_sint_fds(client->config.partition, target_vp, &sint);
+	if (result)
+		return result;
+	fds[count] = sint.raise;
+	return count + 1;
+}
+
+static void channel_disconnect(struct vsp_device *nic, uint32_t sub_index)
+{
+	const struct vsp_client_config *config = &nic->owner->config;
+	struct nic_channel *channel = &nic->channels[sub_index];
+
+	if (channel->kick < 0)
+		return;
+	config->engine->disconnect_event(config->partition, channel->connection_id);
+	close(channel->kick);
+	channel->kick = -1;
+}
+
+static void on_gpadl_added(void *ctx, uint64_t tag, int status, const struct vsp_header *reply)
+{
+	struct vsp_device *nic = ctx;
+
+	(void)reply;
+	vmbus_server_gpadl_done(nic->device, TAG_SUB(tag), TAG_GPADL(tag), status);
+}
+
+static int gpadl_add(struct vsp_device *nic, uint32_t sub_index, const struct gpadl *gpadl)
+{
+	size_t ranges_bytes = gpadl_encode(gpadl, NULL, 0);
+	struct vsp_gpadl_add *message;
+	int result;
+
+	if (!nic->client)
+		return -ENOTCONN;
+	if (ranges_bytes > VSP_MAX_MESSAGE_BYTES - GPADL_RANGES_OFFSET)
+		return -E2BIG;
+	message = calloc(1, sizeof(*message) + ranges_bytes);
+	if (!message)
+		return -ENOMEM;
+	vsp_header_fill(message, VSP_GPADL_ADD, GPADL_RANGES_OFFSET + ranges_bytes);
+	message->gpadl_id = gpadl->id;
+	message->range_count = gpadl->range_count;
+	gpadl_encode(gpadl, message->ranges, ranges_bytes);
+	result = vsp_link_request(nic->client->link, &message->header, NULL, 0, on_gpadl_added, nic,
+				  TAG(sub_index, gpadl->id));
+	free(message);
+	return result;
+}
+
+static void nic_gpadl_created(void *ctx, uint32_t sub_index, const struct gpadl *gpadl)
+{
+	struct vsp_device *nic = ctx;
+	int result = gpadl_add(nic, sub_index, gpadl);
+
+	if (result)
+		vmbus_server_gpadl_done(nic->device, sub_index, gpadl->id, result);
+}
+
+static void on_gpadl_removed(void *ctx, uint64_t tag, int status, const struct vsp_header *reply)
+{
+	struct vsp_device *nic = ctx;
+
+	(void)status; /* it cannot be refused, and without netvspd nobody uses it */
+	(void)reply;
+	vmbus_server_gpadl_teardown_done(nic->device, TAG_SUB(tag), TAG_GPADL(tag));
+}
+
+static void nic_gpadl_teardown(void *ctx, uint32_t sub_index, uint32_t gpadl_id)
+{
+	struct vsp_device *nic = ctx;
+	struct vsp_gpadl_remove message = {.gpadl_id = gpadl_id};
+
+	vsp_header_fill(&message, VSP_GPADL_REMOVE, sizeof(message));
+	if (!nic->client || vsp_link_request(nic->client->link, &message.header, NULL, 0,
+					     on_gpadl_removed, nic, TAG(sub_index, gpadl_id)))
+		vmbus_server_gpadl_teardown_done(nic->device, sub_index, gpadl_id);
+}
+
+static void on_channel_opened(void *ctx, uint64_t tag, int status, const struct vsp_header *reply)
+{
+	struct vsp_device *nic = ctx;
+	uint32_t sub_index = TAG_SUB(tag);
+
+	(void)reply;
+	if (status)
+		channel_disconnect(nic, sub_index);
+	else if (sub_index == 0 && nic->client)
+		nic->client->status.link = VM_NIC_OPEN;
+	vmbus_server_open_done(nic->device, sub_index, status);
+}
+
+/* The event port first: a guest may kick as soon as the channel is open. */
+static int channel_connect(struct vsp_device *nic, const struct vmbus_open_request *request)
+{
+	const struct vsp_client_config *config = &nic->owner->config;
+	struct nic_channel *channel = &nic->channels[request->sub_index];
+	int result;
+
+	channel->kick = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (channel->kick < 0)
+		return -errno;
+	channel->connection_id = request->connection_id;
+	result = config->engine->connect_event(config->partition, request->connection_id,
+					       channel->kick);
+	if (result) {
+		close(channel->kick);
+		channel->kick = -1;
+	}
+	return result;
+}
+
+static int channel_open(struct vsp_device *nic, const struct vmbus_open_request *request)
+{
+	struct vsp_channel_open message = {
+		.sub_index = request->sub_index,
+		.gpadl_id = request->gpadl_id,
+		.downstream_page_offset = request->downstream_page_offset,
+		.target_vp = request->target_vp,
+		.event_flag = request->relid,
+	};
+	int fds[2];
+	int count;
+	int result;
+
+	if (!nic->client)
+		return -ENOTCONN;
+	if (request->sub_index >= nic->channel_count || nic->channels[request->sub_index].kick >= 0)
+		return -EINVAL;
+	result = channel_connect(nic, request);
+	if (result)
+		return result;
+	fds[0] = nic->channels[request->sub_index].kick;
+	count = target_fd_add(nic->client, request->target_vp, fds, 1);
+	vsp_header_fill(&message, VSP_CHANNEL_OPEN, sizeof(message));
+	memcpy(message.user_data, request->user_data, sizeof(message.user_data));
+	result = count < 0
+			 ? count
+			 : vsp_link_request(nic->client->link, &message.header, fds, (size_t)count,
+					    on_channel_opened, nic, TAG(request->sub_index, 0));
+	if (result)
+		channel_disconnect(nic, request->sub_index);
+	return result;
+}
+
+static void nic_channel_open(void *ctx, const struct vmbus_open_request *request)
+{
+	struct vsp_device *nic = ctx;
+	int result = channel_open(nic, request);
+
+	if (result) {
+		log_warn_limited("%s: channel %u not opened: %s", nic->owner->name,
+				 request->sub_index, strerror(-result));
+		vmbus_server_open_done(nic->device, request->sub_index, result);
+	}
+}
+
+static void on_channel_closed(void *ctx, uint64_t tag, int status, const struct vsp_header *reply)
+{
+	struct vsp_device *nic = ctx;
+	uint32_t sub_index = TAG_SUB(tag);
+
+	(void)status;
+	(void)reply;
+	if (sub_index == 0 && nic->client)
+		nic->client->status.link = VM_NIC_CONNECTED;
+	vmbus_server_close_done(nic->device, sub_index);
+}
+
+static void nic_channel_close(void *ctx, uint32_t sub_index)
+{
+	struct vsp_device *nic = ctx;
+	struct vsp_channel_close message = {.sub_index = sub_index};
+
+	vsp_header_fill(&message, VSP_CHANNEL_CLOSE, sizeof(message));
+	channel_disconnect(nic, sub_index);
+	if (!nic->client || vsp_link_request(nic->client->link, &message.header, NULL, 0,
+					     on_channel_closed, nic, TAG(sub_index, 0)))
+		vmbus_server_close_done(nic->device, sub_index);
+}
+
+static void on_channel_modified(void *ctx, uint64_t tag, int status, const struct vsp_header *reply)
+{
+	struct vsp_device *nic = ctx;
+
+	(void)reply;
+	vmbus_server_modify_done(nic->device, TAG_SUB(tag), status);
+}
+
+static void nic_channel_modify(void *ctx, uint32_t sub_index, uint32_t target_vp)
+{
+	struct vsp_device *nic = ctx;
+	struct vsp_channel_modify message = {.sub_index = sub_index, .target_vp = target_vp};
+	int result = -ENOTCONN;
+	int fds[1];
+
+	vsp_header_fill(&message, VSP_CHANNEL_MODIFY, sizeof(message));
+	if (nic->client)
+		result = target_fd_add(nic->client, target_vp, fds, 0);
+	if (result >= 0)
+		result = vsp_link_request(nic->client->link, &message.header, fds, (size_t)result,
+					  on_channel_modified, nic, TAG(sub_index, 0));
+	if (result)
+		vmbus_server_modify_done(nic->device, sub_index, result);
+}
+
+static void nic_free(struct vsp_device *nic)
+{
+	for (uint32_t i = 0; i < nic->channel_count; i++)
+		channel_disconnect(nic, i);
+	LIST_REMOVE(nic, link);
+	free(nic);
+}
+
+static void nic_removed(void *ctx)
+{
+	nic_free(ctx);
+}
+
+static const struct vmbus_device_ops nic_ops = {
+	.gpadl_created = nic_gpadl_created,
+	.gpadl_teardown = nic_gpadl_teardown,
+	.channel_open = nic_channel_open,
+	.channel_close = nic_channel_close,
+	.channel_modify = nic_channel_modify,
+	.removed = nic_removed,
+};
+
+int vsp_device_offer(struct vsp_client *client)
+{
+	const struct vm_nic_config *config = client->config.nic;
+	struct vmbus_offer offer = {
+		.interface_type = nic_interface,
+		.channel_flags = VMBUS_OFFER_ENUMERATE_DEVICE,
+		.max_sub_channels = config->queues - 1,
+	};
+	struct vsp_device *nic =
+		calloc(1, sizeof(*nic) + config->queues * sizeof(nic->channels[0]));
+	int result;
+
+	if (!nic)
+		return -ENOMEM;
+	memcpy(offer.interface_id.bytes, config->instance_id, sizeof(offer.interface_id.bytes));
+	nic->client = client;
+	nic->owner = client;
+	nic->channel_count = config->queues;
+	for (uint32_t i = 0; i < nic->channel_count; i++)
+		nic->channels[i].kick = -1;
+	result =
+		vmbus_server_add_device(client->config.server, &offer, &nic_ops, nic, &nic->device);
+	if (result) {
+		free(nic);
+		return result;
+	}
+	LIST_INSERT_HEAD(&client->devices, nic, link);
+	client->device = nic;
+	return 0;
+}
+
+void vsp_device_orphan(struct vsp_client *client)
+{
+	struct vsp_device *nic = client->device;
+
+	client->device = NULL;
+	if (!nic)
+		return;
+	nic->client = NULL;
+	vmbus_device_rescind(nic->device);
+}
+
+void vsp_devices_free(struct vsp_client *client)
+{
+	while (!LIST_EMPTY(&client->devices))
+		nic_free(LIST_FIRST(&client->devices));
+}

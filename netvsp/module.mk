@@ -2,6 +2,8 @@
 # The protocol, without a DPDK type in it:
 netvsp_SRCS := nvsp.c nvsp_rndis.c rndis_control.c rndis_oid.c rndis_offload.c rndis_packet.c rss.c
 # The data path on DPDK:
-netvsp_SRCS +=
+netvsp_SRCS += eal.c mbuf_pools.c worker.c switch.c data_path.c offload.c uplink.c \
+	rx_buffer.c queue.c nic.c nic_rx.c nic_control.c vsp_server.c telemetry.c
 netvsp_DEPS := vmbus base
 netvsp_PKGS := libdpdk
+netvsp_PROGS := netvspd

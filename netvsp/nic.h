@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A vNIC: the parent's end of one synthetic NIC. It puts the NVSP session, the RNDIS device, the
+ * channels (queue.h), the guest's buffers and a port of the switch together.
+ *
+ * All calls are for the control thread; they return when the worker has taken the change in, so
+ * what a caller lets go of afterwards (GPADL, channel, memory) is no longer touched.
+ */
+#ifndef LUNAR_NETVSP_NIC_H
+#define LUNAR_NETVSP_NIC_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct data_path;
+struct gpadl;
+struct guest_memory;
+struct nic;
+struct signal_table;
+
+#define NIC_MAX_GPADLS 256
+
+struct nic_config {
+	char name[48];
+	uint8_t mac[6];
+	uint16_t mtu; /* largest that the guest may set */
+	bool spoof_guard;
+	uint32_t max_channels;
+};
+
+/* notice: something in nic_state changed; called on the worker's thread, at most once until the
+ * next nic_get_state(). Must not block or call the NIC. */
+struct nic_ops {
+	void (*notice)(void *ctx);
+};
+
+/* memory and signals stay the caller's and must outlive the NIC. Returns 0, -EINVAL, -EEXIST (name
+ * or MAC in use), -ENOSPC or -ENOMEM. */
+int nic_create(struct data_path *path, struct guest_memory *memory,
+	       const struct signal_table *signals, const struct nic_config *config,
+	       const struct nic_ops *ops, void *ctx, struct nic **nic);
+/* Takes NULL. Closes what is open. */
+void nic_destroy(struct nic *nic);
+
+/* Takes the GPADL where it returns 0. -EEXIST: the id is in use; -ENOSPC. */
+int nic_gpadl_add(struct nic *nic, struct gpadl *gpadl);
+/* -ENOENT; -EBUSY: the ring of an open channel. */
+int nic_gpadl_remove(struct nic *nic, uint32_t gpadl_id);
+
+struct nic_channel {
+	uint32_t sub_index;
+	uint32_t gpadl_id;
+	uint32_t downstream_page_offset;
+	uint32_t target_vp;
+	uint32_t event_flag;
+	int kick_fd; /* the NIC's where nic_channel_open() returns 0 */
+	int irqfd;   /* same; -1: no interrupts */
+};
+
+/* -EINVAL: index or page offset out of range; -ENOENT: no such GPADL; -EBUSY: open already;
+ * -ENOTCONN: a sub-channel without its primary; -EPROTO: ring indices; -EFAULT: pages that are not
+ * guest memory; -ENOMEM. */
+int nic_channel_open(struct nic *nic, const struct nic_channel *channel);
+/* -ENOENT: not open. */
+int nic_channel_close(struct nic *nic, uint32_t sub_index);
+/* Takes irqfd (-1: none) where it returns 0. -ENOENT. */
+int nic_channel_modify(struct nic *nic, uint32_t sub_index, uint32_t target_vp, int irqfd);
+
+struct nic_state {
+	uint32_t nvsp_version;
+	uint32_t mtu;
+	uint32_t channels_open;
+	bool rndis_up;
+	uint32_t sub_channels_wanted; /* to be offered by the bus; 0: none asked for since the last
+					 look */
+};
+void nic_get_state(struct nic *nic, struct nic_state *state);
+
+/* Seen from the guest. */
+struct nic_stats {
+	uint64_t tx_packets;
+	uint64_t tx_bytes;
+	uint64_t tx_dropped;
+	uint64_t rx_packets;
+	uint64_t rx_bytes;
+	uint64_t rx_dropped;
+	uint64_t tx_spoofed;
+	uint64_t tx_malformed;
+};
+void nic_get_stats(struct nic *nic, struct nic_stats *stats);
+
+#endif

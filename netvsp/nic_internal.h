@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What nic.c, nic_rx.c, nic_control.c and queue.c share. Everything here belongs to the worker's
+ * thread once the NIC has joined the switch.
+ */
+#ifndef LUNAR_NETVSP_NIC_INTERNAL_H
+#define LUNAR_NETVSP_NIC_INTERNAL_H
+
+#include <stdatomic.h>
+#include <sys/queue.h>
+
+#include "netvsp/data_path.h"
+#include "netvsp/nic.h"
+#include "netvsp/nvsp.h"
+#include "netvsp/offload.h"
+#include "netvsp/rndis_control.h"
+#include "netvsp/rx_buffer.h"
+#include "vmbus/event_signal.h"
+#include "vmbus/packet.h"
+#include "vmbus/ring.h"
+
+#define QUEUE_MAX_TRANSACTIONS                                                                     \
+	1024 /* received packets (of many frames each) that the guest holds at a time */
+#define QUEUE_MAX_RANGES 320 /* of one; Linux takes 375 */
+
+/* One VMBus channel. */
+struct queue {
+	struct nic *nic;
+	uint32_t sub_index;
+	uint32_t gpadl_id;
+	struct gpadl_view *in_view;
+	struct gpadl_view *out_view;
+	struct ring in;	 /* guest to host */
+	struct ring out; /* host to guest */
+	struct event_signal signal;
+	int kick_fd;
+	struct worker_source source;
+	bool stuck;	  /* no room for completions: nothing is read until the guest reads */
+	bool signal_owed; /* a publication found the guest waiting */
+
+	/* Transactions that the guest holds: chains of sections by transaction id, and the ids that
+	 * are free. */
+	uint32_t chains[QUEUE_MAX_TRANSACTIONS];
+	uint16_t free_ids[QUEUE_MAX_TRANSACTIONS];
+	uint16_t free_id_count;
+
+	uint16_t batch_count; /* frames of this round, on their way to the switch */
+	struct rte_mbuf *batch[SWITCH_BURST];
+};
+
+/* A message of ours to the guest that waits for room. */
+struct control_message {
+	STAILQ_ENTRY(control_message) link;
+	bool is_rndis; /* else an in-band NVSP message */
+	size_t length;
+	uint8_t bytes[];
+};
+STAILQ_HEAD(control_list, control_message);
+
+struct nic {
+	struct data_path *path;
+	struct guest_memory *memory;
+	const struct signal_table *signals;
+	struct nic_config config;
+	const struct nic_ops *ops;
+	void *ctx;
+
+	struct switch_port *port;
+	struct nvsp_session *nvsp;
+	struct rndis_control *rndis;
+	struct gpadl *gpadls[NIC_MAX_GPADLS];
+	struct rx_buffer rx_buffer;
+	struct gpadl_view *send_view;
+	bool up; /* the guest has set a packet filter */
+	uint32_t sub_channels_wanted;
+	_Atomic bool notice_given;
+
+	struct queue *queues[NVSP_MAX_CHANNELS];
+	uint64_t dirty_queues; /* a bit each: to be flushed */
+
+	struct control_list control;
+	unsigned int control_count;
+	uint8_t scratch[PACKET_MAX_BYTES];
+	struct rte_mbuf *segments[OFFLOAD_MAX_SEGMENTS];
+};
+
+/* ---- queue.c ---- */
+
+/* Control thread. Takes both fds where it returns 0. */
+int queue_create(struct nic *nic, const struct gpadl *gpadl, const struct nic_channel *channel,
+		 struct queue **queue);
+/* Control thread, when the worker has let go. Takes NULL. */
+void queue_destroy(struct queue *queue);
+/* Forgets what the guest holds; the receive buffer has been or will be emptied by others where
+ * release is false. */
+void queue_reset_transactions(struct queue *queue, bool release);
+/* Ranges that a received packet may have now: 0 where there is no transaction id or no ring room.
+ */
+uint32_t queue_rx_room(struct queue *queue);
+/* Gives a chain of sections to the guest. Returns 0 or -errno (the chain stays the caller's). */
+int queue_rx_send(struct queue *queue, uint32_t channel_type, const struct transfer_range *ranges,
+		  uint32_t count, uint32_t chain);
+void queue_mark_dirty(struct queue *queue);
+/* Publishes what was written and signals the guest if need be. */
+void queue_flush(struct queue *queue);
+
+/* ---- nic_rx.c: frames to the guest ---- */
+
+uint16_t nic_transmit(void *ctx, struct rte_mbuf **mbufs, uint16_t count);
+
+/* ---- nic_control.c: NVSP and RNDIS control ---- */
+
+extern const struct nvsp_ops nic_nvsp_ops;
+extern const struct rndis_control_ops nic_rndis_ops;
+/* Tells the owner that nic_state changed. */
+void nic_notice(struct nic *nic);
+/* A control message in the runs of a guest's packet. Returns the status to complete it with. */
+enum nvsp_status nic_control_request(struct nic *nic, const struct rndis_run *runs,
+				     size_t run_count);
+/* Sends what waits for room. */
+void nic_control_flush(struct nic *nic);
+/* The primary channel was closed. */
+void nic_control_reset(struct nic *nic);
+struct gpadl *nic_find_gpadl(const struct nic *nic, uint32_t gpadl_id);
+
+#endif

@@ -1,0 +1,433 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Learning, lookup and flooding. The MAC table is an rte_hash from {address, VLAN} to an index into
+ * entries; the last source of each port and the last destination of all are remembered, since
+ * bursts mostly repeat them.
+ *
+ * Policy (VLAN modes, load balancing) belongs in two places: admit() sees each frame that enters,
+ * stage() each that is about to leave.
+ */
+#include "netvsp/switch.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+
+#include <rte_errno.h>
+#include <rte_hash.h>
+#include <rte_hash_crc.h>
+
+#include "base/bytes.h"
+#include "base/log.h"
+
+#define LOG_COMPONENT "switch"
+
+#define DEFAULT_MAC_ENTRIES	   8192u
+#define DEFAULT_AGE_SECONDS	   300u
+#define DEFAULT_MAC_ENTRIES_A_VNIC 1024u
+#define AGE_SLICE_SHARE		   16u /* a tick looks at this part of the table */
+#define NO_KEY			   UINT64_MAX
+#define VLAN_ID_MASK		   0xfffu
+
+struct mac_entry {
+	uint64_t key; /* NO_KEY: free */
+	struct switch_port *port;
+	uint32_t seen_seconds;
+	bool is_static;
+};
+
+struct switch_port {
+	TAILQ_ENTRY(switch_port) link;
+	TAILQ_ENTRY(switch_port) dirty_link;
+	char name[48];
+	enum switch_port_kind kind;
+	struct rte_ether_addr mac;
+	bool spoof_guard;
+	bool dirty;
+	const struct switch_port_ops *ops;
+	void *ctx;
+	struct switch_port_counters counters;
+	uint32_t learned;
+	uint32_t last_source; /* index into entries */
+	uint16_t staged_count;
+	struct rte_mbuf *staged[SWITCH_BURST];
+};
+
+TAILQ_HEAD(port_list, switch_port);
+
+struct vswitch {
+	struct rte_hash *hash;
+	struct mac_entry *entries;
+	uint32_t entry_count;
+	uint32_t last_destination; /* index into entries */
+	uint32_t now_seconds;
+	uint32_t age_position;
+	uint32_t age_seconds;
+	uint32_t learned_a_vnic;
+	uint32_t port_count;
+	struct port_list ports;
+	struct port_list dirty;
+};
+
+static uint64_t mac_key(const struct rte_ether_addr *mac, uint16_t vlan)
+{
+	return (uint64_t)vlan << 48 | (uint64_t)get_le16(mac->addr_bytes + 4) << 32 |
+	       get_le32(mac->addr_bytes);
+}
+
+static uint16_t frame_vlan(const struct rte_mbuf *mbuf)
+{
+	return mbuf->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED ? mbuf->vlan_tci & VLAN_ID_MASK : 0;
+}
+
+int vswitch_create(const struct vswitch_config *config, struct vswitch **out)
+{
+	struct rte_hash_parameters parameters = {
+		.name = "lunar_mac",
+		.entries = config->mac_entries ? config->mac_entries : DEFAULT_MAC_ENTRIES,
+		.key_len = sizeof(uint64_t),
+		.hash_func = rte_hash_crc,
+		.socket_id = (int)SOCKET_ID_ANY,
+	};
+	struct vswitch *sw = calloc(1, sizeof(*sw));
+
+	if (!sw)
+		return -ENOMEM;
+	sw->hash = rte_hash_create(&parameters);
+	if (!sw->hash)
+		goto err_free;
+	sw->entry_count = (uint32_t)rte_hash_max_key_id(sw->hash) + 1;
+	sw->entries = calloc(sw->entry_count, sizeof(*sw->entries));
+	if (!sw->entries)
+		goto err_hash;
+	for (uint32_t i = 0; i < sw->entry_count; i++)
+		sw->entries[i].key = NO_KEY;
+	sw->age_seconds = config->mac_age_seconds ? config->mac_age_seconds : DEFAULT_AGE_SECONDS;
+	sw->learned_a_vnic = config->mac_entries_a_vnic ? config->mac_entries_a_vnic
+							: DEFAULT_MAC_ENTRIES_A_VNIC;
+	TAILQ_INIT(&sw->ports);
+	TAILQ_INIT(&sw->dirty);
+	*out = sw;
+	return 0;
+
+err_hash:
+	rte_hash_free(sw->hash);
+err_free:
+	free(sw);
+	return -ENOMEM;
+}
+
+void vswitch_destroy(struct vswitch *sw)
+{
+	if (!sw)
+		return;
+	rte_hash_free(sw->hash);
+	free(sw->entries);
+	free(sw);
+}
+
+/* ---- the MAC table ---- */
+
+static void forget(struct vswitch *sw, struct mac_entry *entry)
+{
+	rte_hash_del_key(sw->hash, &entry->key);
+	if (!entry->is_static)
+		entry->port->learned--;
+	*entry = (struct mac_entry){.key = NO_KEY};
+}
+
+/* Returns the entry's index, or -1 where the table or the port's share of it is full. */
+static int32_t remember(struct vswitch *sw, struct switch_port *port, uint64_t key, bool is_static)
+{
+	struct mac_entry *entry;
+	int32_t index;
+
+	if (!is_static && port->kind == SWITCH_PORT_VNIC && port->learned >= sw->learned_a_vnic)
+		return -1;
+	index = rte_hash_add_key(sw->hash, &key);
+	if (index < 0)
+		return -1;
+	entry = &sw->entries[index];
+	if (entry->key == key && !entry->is_static)
+		entry->port->learned--;
+	if (!is_static)
+		port->learned++;
+	*entry = (struct mac_entry){
+		.key = key, .port = port, .seen_seconds = sw->now_seconds, .is_static = is_static};
+	return index;
+}
+
+/* Learns a frame's source. False: the frame must not go on, since its source is a vNIC of another
+ * port (it looped back, or somebody poses as that vNIC). */
+static bool learn(struct vswitch *sw, struct switch_port *from, uint64_t key)
+{
+	struct mac_entry *entry = &sw->entries[from->last_source];
+	int32_t index;
+
+	if (entry->key == key && entry->port == from) {
+		entry->seen_seconds = sw->now_seconds;
+		return true;
+	}
+	index = rte_hash_lookup(sw->hash, &key);
+	if (index >= 0) {
+		entry = &sw->entries[index];
+		if (entry->is_static && entry->port != from)
+			return false;
+		if (entry->port == from)
+			entry->seen_seconds = sw->now_seconds;
+		else
+			index = remember(sw, from, key, false);
+	} else {
+		index = remember(sw, from, key, false);
+	}
+	if (index >= 0)
+		from->last_source = (uint32_t)index;
+	return true;
+}
+
+static struct switch_port *look_up(struct vswitch *sw, uint64_t key)
+{
+	struct mac_entry *entry = &sw->entries[sw->last_destination];
+	int32_t index;
+
+	if (entry->key == key)
+		return entry->port;
+	index = rte_hash_lookup(sw->hash, &key);
+	if (index < 0)
+		return NULL;
+	sw->last_destination = (uint32_t)index;
+	return sw->entries[index].port;
+}
+
+void vswitch_tick(struct vswitch *sw)
+{
+	uint32_t count = sw->entry_count / AGE_SLICE_SHARE + 1;
+
+	sw->now_seconds++;
+	for (uint32_t i = 0; i < count; i++) {
+		struct mac_entry *entry = &sw->entries[sw->age_position];
+
+		if (entry->key != NO_KEY && !entry->is_static &&
+		    sw->now_seconds - entry->seen_seconds > sw->age_seconds)
+			forget(sw, entry);
+		sw->age_position = (sw->age_position + 1) % sw->entry_count;
+	}
+}
+
+/* ---- ports ---- */
+
+int vswitch_add_port(struct vswitch *sw, const struct switch_port_config *config,
+		     struct switch_port **out)
+{
+	struct switch_port *port;
+
+	if (config->kind == SWITCH_PORT_VNIC && !rte_is_valid_assigned_ether_addr(&config->mac))
+		return -EINVAL;
+	TAILQ_FOREACH (port, &sw->ports, link) {
+		if (strncmp(port->name, config->name, sizeof(port->name) - 1) == 0)
+			return -EEXIST;
+		if (config->kind == SWITCH_PORT_VNIC && port->kind == SWITCH_PORT_VNIC &&
+		    rte_is_same_ether_addr(&port->mac, &config->mac))
+			return -EEXIST;
+	}
+	if (sw->port_count >= SWITCH_MAX_PORTS)
+		return -ENOSPC;
+	port = calloc(1, sizeof(*port));
+	if (!port)
+		return -ENOMEM;
+	strncpy(port->name, config->name, sizeof(port->name) - 1);
+	port->kind = config->kind;
+	port->mac = config->mac;
+	port->spoof_guard = config->spoof_guard;
+	port->ops = config->ops;
+	port->ctx = config->ctx;
+	TAILQ_INSERT_TAIL(&sw->ports, port, link);
+	sw->port_count++;
+	*out = port;
+	return 0;
+}
+
+void vswitch_remove_port(struct vswitch *sw, struct switch_port *port)
+{
+	if (!port)
+		return;
+	rte_pktmbuf_free_bulk(port->staged, port->staged_count);
+	if (port->dirty)
+		TAILQ_REMOVE(&sw->dirty, port, dirty_link);
+	for (uint32_t i = 0; i < sw->entry_count; i++) {
+		if (sw->entries[i].key != NO_KEY && sw->entries[i].port == port)
+			forget(sw, &sw->entries[i]);
+	}
+	TAILQ_REMOVE(&sw->ports, port, link);
+	sw->port_count--;
+	free(port);
+}
+
+void switch_port_set_up(struct vswitch *sw, struct switch_port *port, bool up)
+{
+	uint64_t key = mac_key(&port->mac, 0);
+	int32_t index = rte_hash_lookup(sw->hash, &key);
+
+	if (up) {
+		if (remember(sw, port, key, true) < 0)
+			log_warn("%s: no room for its address in the MAC table: frames to it are "
+				 "flooded",
+				 port->name);
+	} else if (index >= 0 && sw->entries[index].port == port) {
+		forget(sw, &sw->entries[index]);
+	}
+}
+
+struct switch_port_counters *switch_port_counters(struct switch_port *port)
+{
+	return &port->counters;
+}
+
+const char *switch_port_name(const struct switch_port *port)
+{
+	return port->name;
+}
+
+enum switch_port_kind switch_port_kind(const struct switch_port *port)
+{
+	return port->kind;
+}
+
+struct switch_port *vswitch_next_port(const struct vswitch *sw, const struct switch_port *after)
+{
+	return after ? TAILQ_NEXT(after, link) : TAILQ_FIRST(&sw->ports);
+}
+
+bool vswitch_next_mac(const struct vswitch *sw, uint32_t *position, struct vswitch_mac *mac)
+{
+	while (*position < sw->entry_count) {
+		const struct mac_entry *entry = &sw->entries[(*position)++];
+
+		if (entry->key == NO_KEY)
+			continue;
+		put_le32(mac->mac.addr_bytes, (uint32_t)entry->key);
+		put_le16(mac->mac.addr_bytes + 4, (uint16_t)(entry->key >> 32));
+		mac->vlan = (uint16_t)(entry->key >> 48);
+		mac->is_static = entry->is_static;
+		mac->age_seconds = entry->is_static ? 0 : sw->now_seconds - entry->seen_seconds;
+		mac->port = entry->port;
+		return true;
+	}
+	return false;
+}
+
+uint32_t vswitch_mac_count(const struct vswitch *sw)
+{
+	return (uint32_t)rte_hash_count(sw->hash);
+}
+
+/* ---- frames ---- */
+
+void switch_port_touch(struct vswitch *sw, struct switch_port *port)
+{
+	if (port->dirty)
+		return;
+	port->dirty = true;
+	TAILQ_INSERT_TAIL(&sw->dirty, port, dirty_link);
+}
+
+static void transmit_staged(struct switch_port *port)
+{
+	uint64_t bytes = 0;
+	uint16_t count = port->staged_count;
+	uint16_t accepted;
+
+	for (uint16_t i = 0; i < count; i++)
+		bytes += port->staged[i]->pkt_len;
+	port->staged_count = 0;
+	accepted = port->ops->transmit(port->ctx, port->staged, count);
+	port->counters.out_packets += accepted;
+	port->counters.out_dropped += (uint64_t)(count - accepted);
+	port->counters.out_bytes += accepted == count ? bytes : bytes * accepted / count;
+}
+
+/* A frame is about to leave by a port. */
+static void stage(struct vswitch *sw, struct switch_port *port, struct rte_mbuf *mbuf)
+{
+	port->staged[port->staged_count++] = mbuf;
+	switch_port_touch(sw, port);
+	if (port->staged_count == SWITCH_BURST)
+		transmit_staged(port);
+}
+
+static void flood(struct vswitch *sw, struct switch_port *from, struct rte_mbuf *mbuf,
+		  const struct rte_ether_addr *destination)
+{
+	struct switch_port *port;
+
+	TAILQ_FOREACH (port, &sw->ports, link) {
+		if (port == from ||
+		    (port->kind == SWITCH_PORT_UPLINK && from->kind == SWITCH_PORT_UPLINK))
+			continue;
+		if (port->ops->wants_flooded && !port->ops->wants_flooded(port->ctx, destination))
+			continue;
+		rte_pktmbuf_refcnt_update(mbuf, 1);
+		stage(sw, port, mbuf);
+	}
+	rte_pktmbuf_free(mbuf);
+}
+
+/* Whether a frame may enter. */
+static bool admit(struct vswitch *sw, struct switch_port *from, const struct rte_mbuf *mbuf)
+{
+	const struct rte_ether_hdr *header = rte_pktmbuf_mtod(mbuf, const struct rte_ether_hdr *);
+
+	if (mbuf->data_len < sizeof(*header) || rte_is_multicast_ether_addr(&header->src_addr) ||
+	    rte_is_zero_ether_addr(&header->src_addr)) {
+		from->counters.in_malformed++;
+		return false;
+	}
+	if ((from->spoof_guard && !rte_is_same_ether_addr(&header->src_addr, &from->mac)) ||
+	    !learn(sw, from, mac_key(&header->src_addr, frame_vlan(mbuf)))) {
+		from->counters.in_spoofed++;
+		return false;
+	}
+	return true;
+}
+
+void vswitch_forward(struct vswitch *sw, struct switch_port *from, struct rte_mbuf **mbufs,
+		     uint16_t count)
+{
+	for (uint16_t i = 0; i < count; i++) {
+		struct rte_mbuf *mbuf = mbufs[i];
+		const struct rte_ether_hdr *header =
+			rte_pktmbuf_mtod(mbuf, const struct rte_ether_hdr *);
+		struct switch_port *to;
+
+		from->counters.in_packets++;
+		from->counters.in_bytes += mbuf->pkt_len;
+		if (!admit(sw, from, mbuf)) {
+			rte_pktmbuf_free(mbuf);
+			continue;
+		}
+		to = rte_is_multicast_ether_addr(&header->dst_addr)
+			     ? NULL
+			     : look_up(sw, mac_key(&header->dst_addr, frame_vlan(mbuf)));
+		if (!to)
+			flood(sw, from, mbuf, &header->dst_addr);
+		else if (to == from ||
+			 (to->kind == SWITCH_PORT_UPLINK && from->kind == SWITCH_PORT_UPLINK))
+			rte_pktmbuf_free(mbuf); /* the far side has it already */
+		else
+			stage(sw, to, mbuf);
+	}
+}
+
+void vswitch_flush(struct vswitch *sw)
+{
+	struct switch_port *port;
+
+	while ((port = TAILQ_FIRST(&sw->dirty))) {
+		TAILQ_REMOVE(&sw->dirty, port, dirty_link);
+		port->dirty = false;
+		if (port->staged_count > 0)
+			transmit_staged(port);
+		port->ops->flush(port->ctx);
+	}
+}

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The host's Ethernet switch between vNICs and uplinks. It learns source addresses per VLAN, floods
+ * what it does not know, and never sends a frame back where it came from, nor from one uplink to
+ * another: it is an edge switch, and two uplinks on one segment must not become a loop.
+ *
+ * Between ports a frame is one rte_mbuf (or chain) with
+ *  - an 802.1Q tag outside the frame: RTE_MBUF_F_RX_VLAN_STRIPPED and vlan_tci, both ways;
+ *  - RTE_MBUF_F_RX_L4_CKSUM_GOOD where the port of entry verified the checksum;
+ *  - RTE_MBUF_F_TX_TCP_CKSUM, _UDP_CKSUM, _TCP_SEG (with _IPV4 or _IPV6, l2_len, l3_len, l4_len,
+ * tso_segsz) where the sender left work to do: see netvsp/offload.h. A frame that goes to several
+ * ports is shared: who changes it copies it first.
+ *
+ * All calls are for the worker's thread (create and destroy: while it does not run packets).
+ */
+#ifndef LUNAR_NETVSP_SWITCH_H
+#define LUNAR_NETVSP_SWITCH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <rte_ether.h>
+#include <rte_mbuf.h>
+
+#define SWITCH_BURST	 64
+#define SWITCH_MAX_PORTS 1024
+
+struct vswitch;
+struct switch_port;
+
+struct switch_port_ops {
+	/* Takes all mbufs. Returns how many of them it accepted, the others being dropped and
+	 * freed. */
+	uint16_t (*transmit)(void *ctx, struct rte_mbuf **mbufs, uint16_t count);
+	/* The burst is over: tell the far end. */
+	void (*flush)(void *ctx);
+	/* Whether a flooded frame is wanted: multicast, broadcast, unicast to an unknown address.
+	 * NULL: always. */
+	bool (*wants_flooded)(void *ctx, const struct rte_ether_addr *destination);
+};
+
+enum switch_port_kind { SWITCH_PORT_VNIC, SWITCH_PORT_UPLINK };
+
+struct switch_port_config {
+	enum switch_port_kind kind;
+	const char *name;	   /* copied, 47 characters at most */
+	struct rte_ether_addr mac; /* a vNIC's own */
+	bool spoof_guard;	   /* a vNIC's frames must have its own source address */
+	const struct switch_port_ops *ops;
+	void *ctx;
+};
+
+/* As the switch sees it: in from the port, out to the port. */
+struct switch_port_counters {
+	uint64_t in_packets;
+	uint64_t in_bytes;
+	uint64_t in_spoofed;
+	uint64_t in_malformed;
+	uint64_t in_dropped; /* no buffer left */
+	uint64_t out_packets;
+	uint64_t out_bytes;
+	uint64_t out_dropped;
+};
+
+struct vswitch_config {
+	uint32_t mac_entries;	     /* 0: 8192 */
+	uint32_t mac_age_seconds;    /* 0: 300 */
+	uint32_t mac_entries_a_vnic; /* learned, 0: 1024 */
+};
+
+/* Returns 0 or -ENOMEM. */
+int vswitch_create(const struct vswitch_config *config, struct vswitch **sw);
+/* Takes NULL. All ports have been removed. */
+void vswitch_destroy(struct vswitch *sw);
+
+/* Returns 0; -EEXIST: the name or the vNIC's MAC is in use; -ENOSPC; -ENOMEM; -EINVAL: MAC not a
+ * unicast address. */
+int vswitch_add_port(struct vswitch *sw, const struct switch_port_config *config,
+		     struct switch_port **port);
+/* Forgets what was learned there; staged frames are dropped. Takes NULL. */
+void vswitch_remove_port(struct vswitch *sw, struct switch_port *port);
+
+/* A vNIC is ready to receive: its own address belongs to this port until it is down, whoever else
+ * claims it. */
+void switch_port_set_up(struct vswitch *sw, struct switch_port *port, bool up);
+
+/* Takes count frames that came in on a port. They go out at vswitch_flush(), or before that where a
+ * port has gathered a burst. */
+void vswitch_forward(struct vswitch *sw, struct switch_port *from, struct rte_mbuf **mbufs,
+		     uint16_t count);
+/* Marks a port so that its flush op is called by the next vswitch_flush(). */
+void switch_port_touch(struct vswitch *sw, struct switch_port *port);
+/* Hands gathered frames to their ports, then lets each port touched flush. */
+void vswitch_flush(struct vswitch *sw);
+/* One second has passed: forgets addresses that are too old. */
+void vswitch_tick(struct vswitch *sw);
+
+struct switch_port_counters *switch_port_counters(struct switch_port *port);
+const char *switch_port_name(const struct switch_port *port);
+enum switch_port_kind switch_port_kind(const struct switch_port *port);
+struct switch_port *vswitch_next_port(const struct vswitch *sw, const struct switch_port *after);
+
+struct vswitch_mac {
+	struct rte_ether_addr mac;
+	uint16_t vlan; /* 0: untagged */
+	bool is_static;
+	uint32_t age_seconds;
+	const struct switch_port *port;
+};
+/* Goes through the table: *position starts at 0. False at the end. */
+bool vswitch_next_mac(const struct vswitch *sw, uint32_t *position, struct vswitch_mac *mac);
+uint32_t vswitch_mac_count(const struct vswitch *sw);
+
+#endif

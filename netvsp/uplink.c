@@ -1,0 +1,354 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Uplinks. The port is polled by the worker; where its driver has receive interrupts, the worker
+ * sleeps on them, else it comes back by time.
+ */
+#include "netvsp/uplink.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <rte_dev.h>
+#include <rte_eal.h>
+#include <rte_ethdev.h>
+#include <rte_interrupts.h>
+
+#include "base/deadline.h"
+#include "base/log.h"
+#include "netvsp/data_path.h"
+#include "netvsp/offload.h"
+
+#define LOG_COMPONENT "uplink"
+
+#define DESCRIPTORS 1024
+#define SEND_BATCH  256
+#define SEND_PATIENCE_NS                                                                           \
+	UINT64_C(200000) /* a full transmit ring that does not move for so long: drop */
+#define WANTED_RX_OFFLOADS                                                                         \
+	(RTE_ETH_RX_OFFLOAD_IPV4_CKSUM | RTE_ETH_RX_OFFLOAD_TCP_CKSUM |                            \
+	 RTE_ETH_RX_OFFLOAD_UDP_CKSUM)
+#define WANTED_TX_OFFLOADS                                                                         \
+	(RTE_ETH_TX_OFFLOAD_IPV4_CKSUM | RTE_ETH_TX_OFFLOAD_TCP_CKSUM |                            \
+	 RTE_ETH_TX_OFFLOAD_UDP_CKSUM | RTE_ETH_TX_OFFLOAD_TCP_TSO |                               \
+	 RTE_ETH_TX_OFFLOAD_MULTI_SEGS)
+
+struct uplink {
+	struct data_path *path;
+	char devargs[192];
+	uint16_t port_id;
+	bool plugged; /* by us: to be unplugged */
+	struct rte_eth_dev_info info;
+	struct offload_wire wire;
+	struct switch_port *port;
+	struct worker_source source;
+	uint16_t pending_count;
+	struct rte_mbuf *pending[SEND_BATCH];
+	struct rte_mbuf *segments[OFFLOAD_MAX_SEGMENTS];
+};
+
+/* ---- packets: worker's thread ---- */
+
+static unsigned int uplink_poll(void *ctx)
+{
+	struct uplink *uplink = ctx;
+	struct rte_mbuf *mbufs[SWITCH_BURST];
+	uint16_t count = rte_eth_rx_burst(uplink->port_id, 0, mbufs, SWITCH_BURST);
+
+	if (count == 0)
+		return 0;
+	for (uint16_t i = 0; i < count; i++) {
+		/* Only what is known of a received frame may travel on: the bits of its last
+		 * journey must not. */
+		mbufs[i]->ol_flags &= RTE_MBUF_F_RX_VLAN | RTE_MBUF_F_RX_VLAN_STRIPPED |
+				      RTE_MBUF_F_RX_IP_CKSUM_MASK | RTE_MBUF_F_RX_L4_CKSUM_MASK |
+				      RTE_MBUF_F_INDIRECT | RTE_MBUF_F_EXTERNAL;
+		offload_strip_vlan(mbufs[i]);
+	}
+	vswitch_forward(uplink->path->sw, uplink->port, mbufs, count);
+	return count;
+}
+
+static bool uplink_arm(void *ctx)
+{
+	struct uplink *uplink = ctx;
+
+	/* The interrupt first, then the last look: what comes in between rings. */
+	rte_eth_dev_rx_intr_enable(uplink->port_id, 0);
+	if (uplink_poll(uplink) == 0)
+		return false;
+	rte_eth_dev_rx_intr_disable(uplink->port_id, 0);
+	vswitch_flush(uplink->path->sw);
+	return true;
+}
+
+static void uplink_disarm(void *ctx)
+{
+	struct uplink *uplink = ctx;
+
+	rte_eth_dev_rx_intr_disable(uplink->port_id, 0);
+}
+
+static const struct worker_source_ops source_ops = {
+	.poll = uplink_poll, .arm = uplink_arm, .disarm = uplink_disarm};
+
+/* Sends what is pending. Returns how many frames were dropped. */
+static uint16_t send_pending(struct uplink *uplink)
+{
+	struct rte_mbuf **mbufs = uplink->pending;
+	uint16_t count = uplink->pending_count, sent = 0, dropped = 0;
+	uint64_t stuck_ns = 0;
+
+	uplink->pending_count = 0;
+	while (sent < count) {
+		uint16_t ready = rte_eth_tx_prepare(uplink->port_id, 0, mbufs + sent,
+						    (uint16_t)(count - sent));
+		uint16_t n = rte_eth_tx_burst(uplink->port_id, 0, mbufs + sent, ready);
+		uint64_t now_ns;
+
+		sent = (uint16_t)(sent + n);
+		if (n > 0 || ready == 0) {
+			stuck_ns = 0;
+			if (ready == 0) { /* the driver refuses this one */
+				rte_pktmbuf_free(mbufs[sent++]);
+				dropped++;
+			}
+			continue;
+		}
+		now_ns = monotonic_ns();
+		if (stuck_ns == 0)
+			stuck_ns = now_ns;
+		if (now_ns - stuck_ns > SEND_PATIENCE_NS) {
+			rte_pktmbuf_free_bulk(mbufs + sent, (unsigned int)(count - sent));
+			return (uint16_t)(dropped + count - sent);
+		}
+	}
+	return dropped;
+}
+
+static uint16_t uplink_transmit(void *ctx, struct rte_mbuf **mbufs, uint16_t count)
+{
+	struct uplink *uplink = ctx;
+	uint32_t dropped = 0;
+
+	for (uint16_t i = 0; i < count; i++) {
+		int frames = offload_to_wire(&uplink->wire, mbufs[i], uplink->segments,
+					     OFFLOAD_MAX_SEGMENTS);
+
+		if (frames < 0)
+			dropped++;
+		for (int f = 0; f < frames; f++) {
+			uplink->pending[uplink->pending_count++] = uplink->segments[f];
+			if (uplink->pending_count == SEND_BATCH)
+				dropped += send_pending(uplink);
+		}
+	}
+	dropped += send_pending(uplink);
+	return dropped < count ? (uint16_t)(count - dropped) : 0;
+}
+
+static void uplink_flush(void *ctx)
+{
+	(void)ctx; /* rte_eth_tx_burst() has told the device */
+}
+
+static const struct switch_port_ops port_ops = {.transmit = uplink_transmit, .flush = uplink_flush};
+
+/* ---- set-up: control thread ---- */
+
+static bool is_pci_address(const char *devargs)
+{
+	unsigned int domain, bus, device, function;
+
+	if (strncmp(devargs, "pci:", 4) == 0)
+		devargs += 4;
+	return sscanf(devargs, "%x:%x:%x.%x", &domain, &bus, &device, &function) == 4 ||
+	       sscanf(devargs, "%x:%x.%x", &bus, &device, &function) == 3;
+}
+
+/* Finds or plugs the port. Returns 0, -ENODEV or -ENXIO. */
+static int plug(struct uplink *uplink)
+{
+	bool known[RTE_MAX_ETHPORTS] = {false};
+	uint16_t port_id;
+
+	if (rte_eth_dev_get_port_by_name(uplink->devargs, &port_id) == 0) {
+		uplink->port_id = port_id;
+		return 0;
+	}
+	for (port_id = 0; port_id < RTE_MAX_ETHPORTS; port_id++)
+		known[port_id] = rte_eth_dev_is_valid_port(port_id);
+	if (rte_dev_probe(uplink->devargs) < 0) {
+		bool physical = rte_eal_has_hugepages() && rte_eal_iova_mode() == RTE_IOVA_PA;
+
+		return is_pci_address(uplink->devargs) && !physical ? -ENXIO : -ENODEV;
+	}
+	for (port_id = 0; port_id < RTE_MAX_ETHPORTS; port_id++) {
+		if (rte_eth_dev_is_valid_port(port_id) && !known[port_id]) {
+			uplink->port_id = port_id;
+			uplink->plugged = true;
+			return 0;
+		}
+	}
+	return -ENODEV; /* a device, but no Ethernet port */
+}
+
+static void unplug(struct uplink *uplink)
+{
+	struct rte_device *device = uplink->info.device;
+
+	rte_eth_dev_close(uplink->port_id);
+	if (uplink->plugged && device)
+		rte_dev_remove(device);
+}
+
+static int configure(struct uplink *uplink)
+{
+	struct rte_eth_conf conf = {0};
+	struct rte_eth_txconf tx_conf = uplink->info.default_txconf;
+	struct rte_eth_rxconf rx_conf = uplink->info.default_rxconf;
+	uint16_t rx_descriptors = DESCRIPTORS, tx_descriptors = DESCRIPTORS;
+	int socket = (int)SOCKET_ID_ANY;
+	int err;
+
+	conf.rxmode.offloads = uplink->info.rx_offload_capa & WANTED_RX_OFFLOADS;
+	conf.txmode.offloads = uplink->info.tx_offload_capa & WANTED_TX_OFFLOADS;
+	conf.intr_conf.rxq = 1;
+	err = rte_eth_dev_configure(uplink->port_id, 1, 1, &conf);
+	if (err) { /* most likely for want of interrupts */
+		conf.intr_conf.rxq = 0;
+		err = rte_eth_dev_configure(uplink->port_id, 1, 1, &conf);
+	}
+	if (!err)
+		err = rte_eth_dev_adjust_nb_rx_tx_desc(uplink->port_id, &rx_descriptors,
+						       &tx_descriptors);
+	rx_conf.offloads = conf.rxmode.offloads;
+	tx_conf.offloads = conf.txmode.offloads;
+	if (!err)
+		err = rte_eth_rx_queue_setup(uplink->port_id, 0, rx_descriptors,
+					     (unsigned int)socket, &rx_conf,
+					     uplink->path->pools.small);
+	if (!err)
+		err = rte_eth_tx_queue_setup(uplink->port_id, 0, tx_descriptors,
+					     (unsigned int)socket, &tx_conf);
+	uplink->wire = (struct offload_wire){.pools = &uplink->path->pools,
+					     .tx_offloads = conf.txmode.offloads};
+	uplink->source.event_fd = conf.intr_conf.rxq ? 0 : -1;
+	return err;
+}
+
+static int start(struct uplink *uplink)
+{
+	int err = rte_eth_dev_start(uplink->port_id);
+
+	if (err)
+		return err;
+	/* Guests have addresses of their own. A port that cannot be promiscuous receives everything
+	 * anyway (rings). */
+	err = rte_eth_promiscuous_enable(uplink->port_id);
+	if (err && err != -ENOTSUP)
+		log_warn("%s: not promiscuous: %s", uplink->devargs, strerror(-err));
+	rte_eth_allmulticast_enable(uplink->port_id);
+	uplink->source.ops = &source_ops;
+	uplink->source.ctx = uplink;
+	if (uplink->source.event_fd >= 0) {
+		/* -ENOTSUP: nothing to switch on; a port of this kind (tap) that has an fd all the
+		 * same always rings. */
+		int err_intr = rte_eth_dev_rx_intr_enable(uplink->port_id, 0);
+
+		uplink->source.event_fd =
+			err_intr == 0 || err_intr == -ENOTSUP
+				? rte_eth_dev_rx_intr_ctl_q_get_fd(uplink->port_id, 0)
+				: -1;
+	}
+	return 0;
+}
+
+int uplink_create(struct data_path *path, const char *devargs, struct uplink **out)
+{
+	struct switch_port_config port = {.kind = SWITCH_PORT_UPLINK, .ops = &port_ops};
+	struct uplink *uplink = calloc(1, sizeof(*uplink));
+	char name[48];
+	int err;
+
+	if (!uplink)
+		return -ENOMEM;
+	uplink->path = path;
+	strncpy(uplink->devargs, devargs, sizeof(uplink->devargs) - 1);
+	err = plug(uplink);
+	if (err)
+		goto err_free;
+	err = rte_eth_dev_info_get(uplink->port_id, &uplink->info);
+	if (!err)
+		err = configure(uplink);
+	if (!err)
+		err = start(uplink);
+	if (err)
+		goto err_unplug;
+
+	snprintf(name, sizeof(name), "uplink/%.*s", (int)strcspn(devargs, ","), devargs);
+	port.name = name;
+	port.ctx = uplink;
+	err = data_path_add_port(path, &port, &uplink->port);
+	if (err)
+		goto err_stop;
+	err = data_path_add_source(path, &uplink->source);
+	if (err)
+		goto err_port;
+	log_info("%s: %s, offloads rx %#llx tx %#llx, %s", name, uplink->info.driver_name,
+		 (unsigned long long)(uplink->info.rx_offload_capa & WANTED_RX_OFFLOADS),
+		 (unsigned long long)uplink->wire.tx_offloads,
+		 uplink->source.event_fd >= 0 ? "receive interrupts" : "polled by time");
+	*out = uplink;
+	return 0;
+
+err_port:
+	data_path_remove_port(path, uplink->port);
+err_stop:
+	rte_eth_dev_stop(uplink->port_id);
+err_unplug:
+	unplug(uplink);
+err_free:
+	free(uplink);
+	return err;
+}
+
+void uplink_destroy(struct uplink *uplink)
+{
+	if (!uplink)
+		return;
+	data_path_remove_source(uplink->path, &uplink->source);
+	data_path_remove_port(uplink->path, uplink->port);
+	rte_eth_dev_stop(uplink->port_id);
+	unplug(uplink);
+	free(uplink);
+}
+
+const char *uplink_error_hint(int err)
+{
+	switch (err) {
+	case -ENXIO:
+		return "a PCI device on a UIO driver needs physical addresses: give netvspd huge "
+		       "pages (--huge-pages) "
+		       "and run it as root";
+	case -ENODEV:
+		return "no DPDK driver accepts it: look at the spelling, and at the device's "
+		       "kernel driver "
+		       "(uio_pci_generic or vfio-pci)";
+	case -EEXIST:
+		return "it is an uplink already";
+	default:
+		return strerror(-err);
+	}
+}
+
+uint16_t uplink_port_id(const struct uplink *uplink)
+{
+	return uplink->port_id;
+}
+
+const char *uplink_driver(const struct uplink *uplink)
+{
+	return uplink->info.driver_name;
+}

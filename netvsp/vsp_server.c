@@ -1,0 +1,545 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Requests of the vsp socket. A message whose shape is wrong (size, number of fds, unknown type,
+ * out of order) ends the connection: the peer is broken. One that asks for what cannot be done gets
+ * a negative status.
+ */
+#include "netvsp/vsp_server.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/queue.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/bytes.h"
+#include "base/event_loop.h"
+#include "base/fd_passing.h"
+#include "base/log.h"
+#include "netvsp/data_path.h"
+#include "netvsp/nic.h"
+#include "netvsp/nvsp.h"
+#include "vmbus/event_signal.h"
+#include "vmbus/gpadl.h"
+#include "vmbus/guest_memory.h"
+#include "vmbus/server.h"
+#include "wire/vsp.h"
+
+#define LOG_COMPONENT "vsp"
+
+#define MAX_FDS		 (2 + GUEST_MEMORY_MAX_REGIONS)
+#define MESSAGES_A_ROUND 16
+#define MAX_EVENT_FLAGS	 2048u
+
+struct connection {
+	LIST_ENTRY(connection) link;
+	struct vsp_server *server;
+	int fd;
+	struct event_watch *watch;
+	bool greeted;
+	uint32_t vp_count;
+	struct guest_memory *memory;
+	struct signal_table signals;
+	struct nic *nic;
+	char name[48];
+	_Atomic bool noticed; /* the NIC's state changed */
+};
+
+LIST_HEAD(connection_list, connection);
+
+struct vsp_server {
+	struct event_loop *loop;
+	struct data_path *data;
+	char path[108];
+	int fd;
+	struct event_watch *watch;
+	struct connection_list connections;
+	uint32_t connection_count;
+	_Atomic bool notices_posted;
+	_Alignas(8) uint8_t message[VSP_MAX_MESSAGE_BYTES];
+};
+
+/* One request as received. fds that a handler keeps are set to -1. */
+struct request {
+	const void *bytes;
+	size_t length;
+	int fds[MAX_FDS];
+	size_t fd_count;
+};
+
+static void drop_connection(struct connection *connection)
+{
+	struct vsp_server *server = connection->server;
+
+	event_watch_remove(connection->watch);
+	LIST_REMOVE(connection, link);
+	server->connection_count--;
+	nic_destroy(connection->nic);
+	if (connection->memory) {
+		signal_table_fini(&connection->signals);
+		guest_memory_destroy(connection->memory);
+	}
+	close(connection->fd);
+	if (connection->name[0])
+		log_info("%s: gone", connection->name);
+	free(connection);
+}
+
+/* Returns 0, or -errno: the peer does not read, or is gone. */
+static int send_message(struct connection *connection, const void *message, size_t length)
+{
+	return fd_passing_send(connection->fd, message, length, NULL, 0);
+}
+
+/* ---- notices of the NIC ---- */
+
+/* Sends what there is to tell. False: the peer cannot take it. */
+static bool send_notice(struct connection *connection)
+{
+	struct vsp_sub_channels sub_channels = {
+		.header = {.type = VSP_SUB_CHANNELS, .size_bytes = sizeof(sub_channels)}};
+	struct vsp_nic_state message = {
+		.header = {.type = VSP_NIC_STATE, .size_bytes = sizeof(message)}};
+	struct nic_state state;
+
+	nic_get_state(connection->nic, &state);
+	sub_channels.count = state.sub_channels_wanted;
+	message.nvsp_version = state.nvsp_version;
+	message.mtu = state.mtu;
+	message.channels_open = state.channels_open;
+	message.rndis_up = state.rndis_up;
+	if (state.sub_channels_wanted > 0 &&
+	    send_message(connection, &sub_channels, sizeof(sub_channels)) < 0)
+		return false;
+	return send_message(connection, &message, sizeof(message)) == 0;
+}
+
+static void handle_notices(void *ctx)
+{
+	struct vsp_server *server = ctx;
+	struct connection *connection = LIST_FIRST(&server->connections);
+
+	atomic_store_explicit(&server->notices_posted, false, memory_order_release);
+	while (connection) {
+		struct connection *next = LIST_NEXT(connection, link);
+
+		if (atomic_exchange_explicit(&connection->noticed, false, memory_order_acq_rel) &&
+		    connection->nic && !send_notice(connection)) {
+			log_warn("%s: does not read its socket: dropped", connection->name);
+			drop_connection(connection);
+		}
+		connection = next;
+	}
+}
+
+/* Worker's thread. */
+static void post_notice(void *ctx)
+{
+	struct connection *connection = ctx;
+	struct vsp_server *server = connection->server;
+
+	atomic_store_explicit(&connection->noticed, true, memory_order_release);
+	if (atomic_exchange_explicit(&server->notices_posted, true, memory_order_acq_rel))
+		return;
+	if (event_loop_post(server->loop, handle_notices, server) < 0)
+		atomic_store_explicit(&server->notices_posted, false, memory_order_release);
+}
+
+static const struct nic_ops nic_ops = {.notice = post_notice};
+
+/* ---- requests: each returns the reply's status, or -EBADMSG to end the connection ---- */
+
+static int handle_hello(struct connection *connection, struct request *request)
+{
+	const struct vsp_hello *hello = request->bytes;
+
+	if (connection->greeted || hello->version == 0)
+		return -EBADMSG;
+	connection->greeted = true;
+	return 0;
+}
+
+static int handle_memory(struct connection *connection, struct request *request)
+{
+	const struct vsp_memory *message = request->bytes;
+	struct guest_memory_region regions[GUEST_MEMORY_MAX_REGIONS];
+	int err;
+
+	if (connection->memory || message->region_count == 0 ||
+	    message->region_count > GUEST_MEMORY_MAX_REGIONS ||
+	    request->length !=
+		    sizeof(*message) + message->region_count * sizeof(message->regions[0]) ||
+	    request->fd_count != 2 + (size_t)message->region_count)
+		return -EBADMSG;
+	if (message->vp_count == 0 || message->vp_count > SIGNAL_TABLE_MAX_VPS)
+		return -EINVAL;
+	for (uint32_t i = 0; i < message->region_count; i++) {
+		regions[i] = (struct guest_memory_region){
+			.gpa = message->regions[i].gpa,
+			.size_bytes = message->regions[i].size_bytes,
+			.fd_offset = message->regions[i].fd_offset,
+			.fd = request->fds[2 + i],
+		};
+	}
+	err = signal_table_init(&connection->signals, request->fds[1]);
+	if (err)
+		return err;
+	err = guest_memory_create(regions, message->region_count, request->fds[0],
+				  &connection->memory);
+	if (err) {
+		signal_table_fini(&connection->signals);
+		return err;
+	}
+	connection->vp_count = message->vp_count;
+	return 0;
+}
+
+static bool name_is_good(const char *name, size_t size)
+{
+	size_t length = strnlen(name, size);
+
+	if (length == 0 || length == size)
+		return false;
+	for (size_t i = 0; i < length; i++) {
+		if (!isgraph((unsigned char)name[i]))
+			return false;
+	}
+	return true;
+}
+
+static int handle_nic(struct connection *connection, struct request *request)
+{
+	const struct vsp_nic *message = request->bytes;
+	struct nic_config config = {
+		.mtu = message->mtu,
+		.spoof_guard = message->flags & VSP_NIC_SPOOF_GUARD,
+		.max_channels = message->max_channels,
+	};
+	int err;
+
+	if (!connection->memory || connection->nic)
+		return -EBADMSG;
+	if (!name_is_good(message->name, sizeof(message->name)) || message->mtu < NVSP_MIN_MTU ||
+	    message->mtu > NVSP_MAX_MTU || message->max_channels == 0 ||
+	    message->max_channels > NVSP_MAX_CHANNELS ||
+	    (message->flags & ~VSP_NIC_SPOOF_GUARD) != 0)
+		return -EINVAL;
+	memcpy(config.name, message->name, sizeof(config.name));
+	memcpy(config.mac, message->mac, sizeof(config.mac));
+	memcpy(connection->name, message->name, sizeof(connection->name));
+	err = nic_create(connection->server->data, connection->memory, &connection->signals,
+			 &config, &nic_ops, connection, &connection->nic);
+	if (err)
+		log_warn("%s: refused: %s", connection->name, strerror(-err));
+	else
+		log_info("%s: %02x:%02x:%02x:%02x:%02x:%02x joined", connection->name,
+			 config.mac[0], config.mac[1], config.mac[2], config.mac[3], config.mac[4],
+			 config.mac[5]);
+	return err;
+}
+
+static int handle_gpadl_add(struct connection *connection, struct request *request)
+{
+	const struct vsp_gpadl_add *message = request->bytes;
+	struct gpadl *gpadl;
+	int err;
+
+	if (!connection->nic)
+		return -EBADMSG;
+	err = gpadl_parse(message->gpadl_id, message->range_count, message->ranges,
+			  request->length - sizeof(*message), &gpadl);
+	if (err)
+		return err;
+	err = nic_gpadl_add(connection->nic, gpadl);
+	if (err)
+		gpadl_free(gpadl);
+	return err;
+}
+
+static int handle_gpadl_remove(struct connection *connection, struct request *request)
+{
+	const struct vsp_gpadl_remove *message = request->bytes;
+
+	return connection->nic ? nic_gpadl_remove(connection->nic, message->gpadl_id) : -EBADMSG;
+}
+
+/* An fd that the worker writes to must never make it wait. */
+static int take_irqfd(struct request *request, size_t index)
+{
+	int fd = request->fds[index];
+	int flags = fcntl(fd, F_GETFL);
+
+	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
+		return -1;
+	return fd;
+}
+
+static int handle_channel_open(struct connection *connection, struct request *request)
+{
+	const struct vsp_channel_open *message = request->bytes;
+	bool silent = message->target_vp == VMBUS_NO_INTERRUPTS;
+	struct nic_channel channel = {
+		.sub_index = message->sub_index,
+		.gpadl_id = message->gpadl_id,
+		.downstream_page_offset = message->downstream_page_offset,
+		.target_vp = message->target_vp,
+		.event_flag = message->event_flag,
+		.kick_fd = request->fds[0],
+		.irqfd = -1,
+	};
+	int err;
+
+	if (!connection->nic || request->fd_count != (silent ? 1u : 2u))
+		return -EBADMSG;
+	if ((!silent && message->target_vp >= connection->vp_count) ||
+	    message->event_flag >= MAX_EVENT_FLAGS)
+		return -EINVAL;
+	if (!silent) {
+		channel.irqfd = take_irqfd(request, 1);
+		if (channel.irqfd < 0)
+			return -EINVAL;
+	}
+	err = nic_channel_open(connection->nic, &channel);
+	if (!err)
+		request->fd_count = 0; /* the NIC keeps them */
+	return err;
+}
+
+static int handle_channel_close(struct connection *connection, struct request *request)
+{
+	const struct vsp_channel_close *message = request->bytes;
+
+	return connection->nic ? nic_channel_close(connection->nic, message->sub_index) : -EBADMSG;
+}
+
+static int handle_channel_modify(struct connection *connection, struct request *request)
+{
+	const struct vsp_channel_modify *message = request->bytes;
+	bool silent = message->target_vp == VMBUS_NO_INTERRUPTS;
+	int irqfd = -1;
+	int err;
+
+	if (!connection->nic || request->fd_count != (silent ? 0u : 1u))
+		return -EBADMSG;
+	if (!silent && message->target_vp >= connection->vp_count)
+		return -EINVAL;
+	if (!silent) {
+		irqfd = take_irqfd(request, 0);
+		if (irqfd < 0)
+			return -EINVAL;
+	}
+	err = nic_channel_modify(connection->nic, message->sub_index, message->target_vp, irqfd);
+	if (!err)
+		request->fd_count = 0;
+	return err;
+}
+
+static int handle_stats(struct connection *connection, struct request *request)
+{
+	(void)request;
+	return connection->nic ? 0 : -EBADMSG;
+}
+
+struct request_kind {
+	int (*handle)(struct connection *connection, struct request *request);
+	size_t min_bytes;
+	bool exact; /* else at least min_bytes */
+	size_t min_fds;
+	size_t max_fds;
+};
+
+static const struct request_kind request_kinds[] = {
+	[VSP_HELLO] = {handle_hello, sizeof(struct vsp_hello), true, 0, 0},
+	[VSP_MEMORY] = {handle_memory, sizeof(struct vsp_memory), false, 3, MAX_FDS},
+	[VSP_NIC] = {handle_nic, sizeof(struct vsp_nic), true, 0, 0},
+	[VSP_GPADL_ADD] = {handle_gpadl_add, sizeof(struct vsp_gpadl_add), false, 0, 0},
+	[VSP_GPADL_REMOVE] = {handle_gpadl_remove, sizeof(struct vsp_gpadl_remove), true, 0, 0},
+	[VSP_CHANNEL_OPEN] = {handle_channel_open, sizeof(struct vsp_channel_open), true, 1, 2},
+	[VSP_CHANNEL_CLOSE] = {handle_channel_close, sizeof(struct vsp_channel_close), true, 0, 0},
+	[VSP_CHANNEL_MODIFY] = {handle_channel_modify, sizeof(struct vsp_channel_modify), true, 0,
+				1},
+	[VSP_STATS] = {handle_stats, sizeof(struct vsp_header), true, 0, 0},
+};
+
+static int send_reply(struct connection *connection, const struct vsp_header *asked, int status)
+{
+	struct vsp_header header = {.type = asked->type | VSP_REPLY,
+				    .size_bytes = sizeof(header),
+				    .sequence = asked->sequence,
+				    .status = status};
+
+	if (status == 0 && asked->type == VSP_HELLO) {
+		struct vsp_hello hello = {.header = header, .version = VSP_VERSION};
+
+		hello.header.size_bytes = sizeof(hello);
+		return send_message(connection, &hello, sizeof(hello));
+	}
+	if (status == 0 && asked->type == VSP_STATS) {
+		struct vsp_stats stats = {.header = header};
+		struct nic_stats seen;
+
+		nic_get_stats(connection->nic, &seen);
+		stats.header.size_bytes = sizeof(stats);
+		stats.tx_packets = seen.tx_packets;
+		stats.tx_bytes = seen.tx_bytes;
+		stats.tx_dropped = seen.tx_dropped;
+		stats.rx_packets = seen.rx_packets;
+		stats.rx_bytes = seen.rx_bytes;
+		stats.rx_dropped = seen.rx_dropped;
+		stats.tx_spoofed = seen.tx_spoofed;
+		stats.tx_malformed = seen.tx_malformed;
+		return send_message(connection, &stats, sizeof(stats));
+	}
+	return send_message(connection, &header, sizeof(header));
+}
+
+/* Returns -EBADMSG or another -errno where the connection is to end. */
+static int handle_request(struct connection *connection, struct request *request)
+{
+	const struct vsp_header *header = request->bytes;
+	const struct request_kind *kind;
+	int status;
+
+	if (request->length < sizeof(*header) || header->size_bytes != request->length)
+		return -EBADMSG;
+	if (header->type >= ARRAY_LENGTH(request_kinds) || !request_kinds[header->type].handle)
+		return send_reply(connection, header, -EOPNOTSUPP);
+	kind = &request_kinds[header->type];
+	if (request->length < kind->min_bytes ||
+	    (kind->exact && request->length != kind->min_bytes) ||
+	    request->fd_count < kind->min_fds || request->fd_count > kind->max_fds ||
+	    (header->type != VSP_HELLO && !connection->greeted))
+		return -EBADMSG;
+	status = kind->handle(connection, request);
+	return status == -EBADMSG ? status : send_reply(connection, header, status);
+}
+
+/* Returns 1: a request was handled; 0: none there; -errno: the connection is to end. */
+static int receive_request(struct connection *connection)
+{
+	struct vsp_server *server = connection->server;
+	struct request request = {.bytes = server->message};
+	ssize_t length =
+		fd_passing_receive(connection->fd, server->message, sizeof(server->message),
+				   request.fds, MAX_FDS, &request.fd_count);
+	int err;
+
+	if (length == -EAGAIN)
+		return 0;
+	if (length <= 0)
+		return length < 0 ? (int)length : -EPIPE;
+	request.length = (size_t)length;
+	err = handle_request(connection, &request);
+	for (size_t i = 0; i < request.fd_count; i++)
+		close(request.fds[i]);
+	return err < 0 ? err : 1;
+}
+
+static void connection_ready(void *ctx, int fd, uint32_t events)
+{
+	struct connection *connection = ctx;
+
+	(void)fd;
+	(void)events;
+	for (unsigned int i = 0; i < MESSAGES_A_ROUND; i++) {
+		int rc = receive_request(connection);
+
+		if (rc > 0)
+			continue;
+		if (rc < 0) {
+			if (rc != -EPIPE && rc != -ECONNRESET)
+				log_warn_limited(
+					"%s: connection dropped: %s",
+					connection->name[0] ? connection->name : "a client",
+					rc == -EBADMSG ? "malformed request" : strerror(-rc));
+			drop_connection(connection);
+		}
+		return;
+	}
+}
+
+static void accept_ready(void *ctx, int listen_fd, uint32_t events)
+{
+	struct vsp_server *server = ctx;
+	struct connection *connection;
+	int fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+	(void)events;
+	if (fd < 0)
+		return;
+	connection = calloc(1, sizeof(*connection));
+	if (!connection || server->connection_count >= VSP_SERVER_MAX_CONNECTIONS) {
+		log_warn_limited("too many connections");
+		goto err_free;
+	}
+	connection->server = server;
+	connection->fd = fd;
+	if (event_loop_watch(server->loop, fd, EPOLLIN, connection_ready, connection,
+			     &connection->watch) < 0)
+		goto err_free;
+	LIST_INSERT_HEAD(&server->connections, connection, link);
+	server->connection_count++;
+	return;
+
+err_free:
+	free(connection);
+	close(fd);
+}
+
+int vsp_server_create(struct event_loop *loop, struct data_path *data, const char *path,
+		      struct vsp_server **out)
+{
+	struct vsp_server *server;
+	int err;
+
+	if (strlen(path) >= sizeof(server->path))
+		return -ENAMETOOLONG;
+	server = calloc(1, sizeof(*server));
+	if (!server)
+		return -ENOMEM;
+	server->loop = loop;
+	server->data = data;
+	strcpy(server->path, path);
+	LIST_INIT(&server->connections);
+	server->fd = unix_socket_listen(path, SOCK_SEQPACKET);
+	if (server->fd < 0) {
+		err = server->fd;
+		goto err_free;
+	}
+	err = event_loop_watch(loop, server->fd, EPOLLIN, accept_ready, server, &server->watch);
+	if (err)
+		goto err_close;
+	*out = server;
+	return 0;
+
+err_close:
+	close(server->fd);
+	unlink(path);
+err_free:
+	free(server);
+	return err;
+}
+
+void vsp_server_destroy(struct vsp_server *server)
+{
+	struct connection *connection;
+
+	if (!server)
+		return;
+	while ((connection = LIST_FIRST(&server->connections)))
+		drop_connection(connection);
+	event_watch_remove(server->watch);
+	close(server->fd);
+	unlink(server->path);
+	free(server);
+}
+
+uint32_t vsp_server_connections(const struct vsp_server *server)
+{
+	return server->connection_count;
+}

@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Renders JSON reports for people. A member that is missing or of another type prints as "-".
+ */
+#include "cli/output.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+
+#define SHEET_LABEL_WIDTH 12
+#define LIST_COLUMNS	  6
+#define TEXT_BYTES	  256
+
+/* Copies text for a terminal: control bytes become '?'; bytes of UTF-8 stay, but for C1 controls.
+ */
+static void copy_printable(char *out, size_t out_bytes, const char *text)
+{
+	size_t n = 0;
+
+	for (; text[n] && n + 1 < out_bytes; n++) {
+		unsigned char c = (unsigned char)text[n];
+		bool c1 = n > 0 && (unsigned char)text[n - 1] == 0xc2 && c >= 0x80 && c < 0xa0;
+
+		out[n] = c < 0x20 || c == 0x7f || c1 ? '?' : text[n];
+	}
+	out[n] = '\0';
+}
+
+static const char *get_text(const json_t *object, const char *key)
+{
+	const char *text = json_string_value(json_object_get(object, key));
+
+	return text ? text : "-";
+}
+
+static uint64_t get_number(const json_t *object, const char *key)
+{
+	json_int_t value = json_integer_value(json_object_get(object, key));
+
+	return value > 0 ? (uint64_t)value : 0;
+}
+
+void output_table(FILE *out, size_t columns, const char *const *cells, size_t rows)
+{
+	char text[TEXT_BYTES];
+
+	for (size_t row = 0; row < rows; row++) {
+		for (size_t column = 0; column < columns; column++) {
+			size_t width = 0;
+
+			for (size_t r = 0; r < rows && column + 1 < columns; r++) {
+				size_t length = strlen(cells[r * columns + column]);
+
+				width = length > width ? length : width;
+			}
+			copy_printable(text, sizeof(text), cells[row * columns + column]);
+			fprintf(out, "%s%-*s", column ? "  " : "",
+				(int)(width < TEXT_BYTES ? width : 0), text);
+		}
+		fputc('\n', out);
+	}
+}
+
+void output_size(char word[OUTPUT_WORD_BYTES], uint64_t bytes)
+{
+	static const char units[] = "BKMGTP";
+	uint64_t unit = 1;
+	size_t i = 0;
+
+	while (bytes / unit >= 1024 && i + 2 < sizeof(units)) {
+		unit *= 1024;
+		i++;
+	}
+	if (bytes % unit == 0)
+		snprintf(word, OUTPUT_WORD_BYTES, "%" PRIu64 "%c", bytes / unit, units[i]);
+	else
+		snprintf(word, OUTPUT_WORD_BYTES, "%.1f%c", (double)bytes / (double)unit, units[i]);
+}
+
+void output_duration(char word[OUTPUT_WORD_BYTES], uint64_t ms)
+{
+	uint64_t s = ms / 1000;
+
+	if (s < 60)
+		snprintf(word, OUTPUT_WORD_BYTES, "%" PRIu64 "s", s);
+	else if (s < 3600)
+		snprintf(word, OUTPUT_WORD_BYTES, "%" PRIu64 "m %" PRIu64 "s", s / 60, s % 60);
+	else if (s < 86400)
+		snprintf(word, OUTPUT_WORD_BYTES, "%" PRIu64 "h %" PRIu64 "m", s / 3600,
+			 s / 60 % 60);
+	else
+		snprintf(word, OUTPUT_WORD_BYTES, "%" PRIu64 "d %" PRIu64 "h", s / 86400,
+			 s / 3600 % 24);
+}
+
+static bool is_running(const json_t *vm)
+{
+	return strcmp(get_text(vm, "state"), "running") == 0;
+}
+
+struct list_row {
+	char vps[OUTPUT_WORD_BYTES];
+	char memory[OUTPUT_WORD_BYTES];
+	char nics[OUTPUT_WORD_BYTES];
+	char uptime[OUTPUT_WORD_BYTES];
+};
+
+static void fill_row(const json_t *vm, struct list_row *row, const char **cells)
+{
+	bool known = json_object_get(vm, "vps") != NULL;
+
+	snprintf(row->vps, sizeof(row->vps), "%" PRIu64, get_number(vm, "vps"));
+	output_size(row->memory, get_number(vm, "memory_bytes"));
+	snprintf(row->nics, sizeof(row->nics), "%zu", json_array_size(json_object_get(vm, "nics")));
+	output_duration(row->uptime, get_number(vm, "uptime_ms"));
+	cells[0] = get_text(vm, "name");
+	cells[1] = get_text(vm, "state");
+	cells[2] = known ? row->vps : "-";
+	cells[3] = known ? row->memory : "-";
+	cells[4] = known ? row->nics : "-";
+	cells[5] = is_running(vm) ? row->uptime : "-";
+}
+
+void output_vm_list(FILE *out, const json_t *vms)
+{
+	static const char *const heads[LIST_COLUMNS] = {"NAME",	  "STATE", "VPS",
+							"MEMORY", "NICS",  "UPTIME"};
+	size_t count = json_array_size(vms);
+	const char **cells = calloc((count + 1) * LIST_COLUMNS, sizeof(*cells));
+	struct list_row *rows = calloc(count + 1, sizeof(*rows));
+
+	if (cells && rows) {
+		memcpy(cells, heads, sizeof(heads));
+		for (size_t i = 0; i < count; i++)
+			fill_row(json_array_get(vms, i), &rows[i], cells + (i + 1) * LIST_COLUMNS);
+		output_table(out, LIST_COLUMNS, cells, count + 1);
+	}
+	free(rows);
+	free(cells);
+}
+
+__attribute__((format(printf, 3, 4))) static void sheet_line(FILE *out, const char *label,
+							     const char *format, ...)
+{
+	char text[4200]; /* a path or a guest's command line fits */
+	char shown[sizeof(text)];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	copy_printable(shown, sizeof(shown), text);
+	fprintf(out, "%-*s %s\n", SHEET_LABEL_WIDTH, label, shown);
+}
+
+static void sheet_counters(FILE *out, const char *label, const json_t *stats, bool sent)
+{
+	static const char *const names[] = {"dropped", "spoofed", "malformed"};
+	const char *prefix = sent ? "tx" : "rx";
+	char key[32], bytes[OUTPUT_WORD_BYTES], trouble[128] = "";
+	uint64_t packets;
+	size_t used = 0;
+
+	for (size_t i = 0; i < ARRAY_LENGTH(names); i++) {
+		snprintf(key, sizeof(key), "%s_%s", prefix, names[i]);
+		if (get_number(stats, key) && used < sizeof(trouble))
+			used += (size_t)snprintf(trouble + used, sizeof(trouble) - used,
+						 ", %" PRIu64 " %s", get_number(stats, key),
+						 names[i]);
+	}
+	snprintf(key, sizeof(key), "%s_bytes", prefix);
+	output_size(bytes, get_number(stats, key));
+	snprintf(key, sizeof(key), "%s_packets", prefix);
+	packets = get_number(stats, key);
+	sheet_line(out, label, "%" PRIu64 " packets, %s%s", packets, bytes, trouble);
+}
+
+static void sheet_nic(FILE *out, const json_t *nic, size_t index, bool running)
+{
+	const json_t *stats = json_object_get(nic, "stats");
+	uint64_t mtu = get_number(nic, "mtu");
+	char label[32];
+
+	snprintf(label, sizeof(label), "nic %zu", index);
+	sheet_line(out, label, "%s", get_text(nic, "mac"));
+	sheet_line(out, "  switch", "%s%s", get_text(nic, "switch"),
+		   json_is_false(json_object_get(nic, "spoof_guard")) ? " (spoof guard off)" : "");
+	if (!running)
+		return;
+	sheet_line(out, "  link", "%s%s", get_text(nic, "link"),
+		   json_is_true(json_object_get(nic, "rndis_up")) ? ", receiving" : "");
+	sheet_line(out, "  nvsp", "%s, %" PRIu64 " of %" PRIu64 " channels, MTU %" PRIu64,
+		   get_text(nic, "nvsp_version"), get_number(nic, "channels_open"),
+		   get_number(nic, "queues_max"), mtu ? mtu : get_number(nic, "mtu_max"));
+	sheet_counters(out, "  sent", stats, true);
+	sheet_counters(out, "  received", stats, false);
+}
+
+void output_vm_sheet(FILE *out, const json_t *vm)
+{
+	const json_t *console = json_object_get(vm, "console");
+	const json_t *vmbus = json_object_get(vm, "vmbus");
+	const json_t *nics = json_object_get(vm, "nics");
+	bool running = is_running(vm);
+	char word[OUTPUT_WORD_BYTES];
+
+	sheet_line(out, "name", "%s", get_text(vm, "name"));
+	sheet_line(out, "state", "%s", get_text(vm, "state"));
+	if (json_is_string(json_object_get(vm, "reason")))
+		sheet_line(out, "reason", "%s", get_text(vm, "reason"));
+	if (!json_object_get(vm, "vps"))
+		return;
+	if (running) {
+		output_duration(word, get_number(vm, "uptime_ms"));
+		sheet_line(out, "uptime", "%s (%" PRIu64 " reboots)", word,
+			   get_number(vm, "reboots"));
+		sheet_line(out, "process", "%" PRIu64 " on %s", get_number(vm, "pid"),
+			   get_text(vm, "engine"));
+	}
+	output_size(word, get_number(vm, "memory_bytes"));
+	sheet_line(out, "vps", "%" PRIu64, get_number(vm, "vps"));
+	sheet_line(out, "memory", "%s%s", word,
+		   json_is_true(json_object_get(vm, "huge_pages")) ? " (huge pages)" : "");
+	sheet_line(out, "kernel", "%s", get_text(vm, "kernel"));
+	sheet_line(out, "initrd", "%s", get_text(vm, "initrd"));
+	sheet_line(out, "cmdline", "%s", get_text(vm, "cmdline"));
+	sheet_line(out, "console", "%s %s", get_text(console, "kind"), get_text(console, "path"));
+	if (running)
+		sheet_line(out, "vmbus",
+			   "%s, %" PRIu64 " of %" PRIu64 " channels open, %" PRIu64 " GPADLs",
+			   get_text(vmbus, "version"), get_number(vmbus, "channels_open"),
+			   get_number(vmbus, "channels_offered"), get_number(vmbus, "gpadls"));
+	for (size_t i = 0; i < json_array_size(nics); i++)
+		sheet_nic(out, json_array_get(nics, i), i, running);
+}

@@ -7,3 +7,6 @@ netvsp_SRCS += eal.c mbuf_pools.c worker.c switch.c data_path.c offload.c uplink
 netvsp_DEPS := vmbus base
 netvsp_PKGS := libdpdk
 netvsp_PROGS := netvspd
+# A fake guest, for tests of either half:
+netvsp_TEST_SRCS := $(addprefix tests/fake_guest/,fake_space.c fake_rndis.c fake_netvsc.c fake_netvsc_probe.c \
+	vsp_guest.c loopback_host.c)

@@ -25,8 +25,19 @@ def libraries(program: Path) -> list[Path]:
     return [Path(path) for path in re.findall(r"(?:=>\s+|^\s+)(/\S+)", output, re.M)]
 
 
+def add_library(tree: Tree, library: Path) -> None:
+    """
+    Adds a shared library where it is; a name that is a link stays one. (The loader takes two copies of a file for two
+    libraries, and DPDK's drivers register themselves when loaded.)
+    """
+    real = library.resolve()
+    tree.copy(str(real), real)
+    if library.name != real.name or library.parent.resolve() != real.parent:
+        tree.symlink(str(library), str(real))
+
+
 def add_program(tree: Tree, source: Path, path: str | None = None) -> None:
     """Adds source at path (default: its own) with its libraries at theirs."""
     tree.copy(path or str(source), source)
     for library in libraries(source):
-        tree.copy(str(library), library)
+        add_library(tree, library)

@@ -143,9 +143,10 @@ def _host_base(tree: Tree) -> None:
         closure.add_program(tree, closure.find_program(program))
     tree.copy("/usr/lib/testbed/agent", paths.IMAGE_FILES / "agent", 0o755)
     for pmd in PMDS:
-        plugin = Path(PMD_DIRECTORY) / f"librte_{pmd}.so.23"
-        closure.add_program(tree, plugin, str(plugin))
-        tree.symlink(f"{PMD_DIRECTORY}/librte_{pmd}.so", plugin.name)
+        for plugin in sorted(Path(PMD_DIRECTORY).glob(f"librte_{pmd}.so*")):
+            closure.add_library(tree, plugin)
+        for library in closure.libraries(plugin):
+            closure.add_library(tree, library)
 
 
 def _host_lunar(tree: Tree) -> None:
@@ -175,8 +176,8 @@ def _testbed(tree: Tree) -> None:
         omitted = PYTHON_OMITTED.intersection(source.relative_to(library).parts) or ".opt-" in source.name
         if source.is_file() and not omitted:
             tree.copy(str(source), source, 0o644)
-            if source.suffix == ".so":
-                closure.add_program(tree, source)
+            for library in closure.libraries(source) if source.suffix == ".so" else []:
+                closure.add_library(tree, library)
     for source in sorted((paths.ROOT / "testbed").rglob("*")):
         if source.is_file() and source.suffix != ".pyc":
             tree.copy(f"/lunar/testbed/{source.relative_to(paths.ROOT / 'testbed')}", source)

@@ -11,15 +11,17 @@
 
 #include "base/bytes.h"
 
+/* A path may be any bytes; JSON must be UTF-8. */
+static json_t *utf8_text(const char *text)
+{
+	json_t *value = json_string(text);
+
+	return value ? value : json_string("(not UTF-8)");
+}
+
 static json_t *text_or_null(const char *text)
 {
-	json_t *value;
-
-	if (!text || !*text)
-		return json_null();
-	value = json_string(text);
-	/* A path may be any bytes; JSON must be UTF-8. */
-	return value ? value : json_string("(not UTF-8)");
+	return text && *text ? utf8_text(text) : json_null();
 }
 
 /* "5.3" for 0x50003, null for 0. */
@@ -91,8 +93,8 @@ json_t *vm_report_json(const struct vm_config *config, const struct vm_status *s
 			 "huge_pages", config->huge_pages, "uptime_ms", count(status->uptime_ms),
 			 "reboots", (json_int_t)status->reboots, "kernel",
 			 text_or_null(config->kernel), "initrd", text_or_null(config->initrd),
-			 "cmdline", text_or_null(config->cmdline), "console", console, "vmbus",
-			 vmbus, "nics", nics);
+			 "cmdline", utf8_text(config->cmdline), "console", console, "vmbus", vmbus,
+			 "nics", nics);
 }
 
 static void write_head(FILE *out, const char *name, const char *type, const char *help)

@@ -28,7 +28,8 @@ static uint16_t fold(uint32_t sum)
 	return (uint16_t)sum;
 }
 
-static uint16_t l4_sum(const uint8_t *ip, size_t ip_header, bool ipv6, uint8_t protocol, size_t l4_bytes)
+static uint16_t l4_sum(const uint8_t *ip, size_t ip_header, bool ipv6, uint8_t protocol,
+		       size_t l4_bytes)
 {
 	uint32_t sum = ipv6 ? sum_bytes(ip + 8, 32, 0) : sum_bytes(ip + 12, 8, 0);
 
@@ -102,8 +103,8 @@ size_t frame_build(const struct frame_spec *spec, uint8_t *frame)
 		l4[l4_header + i] = frame_payload_byte(spec, i);
 	put_be16(field, 0);
 	if (spec->checksums) {
-		uint16_t sum = (uint16_t)~l4_sum(ip, ip_header, spec->ipv6, spec->udp ? IPPROTO_UDP : IPPROTO_TCP,
-						 l4_bytes);
+		uint16_t sum = (uint16_t)~l4_sum(ip, ip_header, spec->ipv6,
+						 spec->udp ? IPPROTO_UDP : IPPROTO_TCP, l4_bytes);
 
 		put_be16(field, sum == 0 && spec->udp ? 0xffff : sum);
 	} else {

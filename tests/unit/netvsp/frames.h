@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Frames for tests: built field by field and checked field by field, with a checksum routine of their own, so that a
- * mistake of DPDK's or ours is not made twice.
+ * Frames for tests: built field by field and checked field by field, with a checksum routine of
+ * their own, so that a mistake of DPDK's or ours is not made twice.
  */
 #ifndef LUNAR_TESTS_UNIT_NETVSP_FRAMES_H
 #define LUNAR_TESTS_UNIT_NETVSP_FRAMES_H
@@ -23,8 +23,9 @@ struct frame_spec {
 	uint8_t tcp_flags;
 	size_t payload_bytes; /* payload byte i is (uint8_t)(seed + i * 7) */
 	uint8_t seed;
-	bool checksums; /* filled in; else the L4 field holds junk, and for LSO the lengths are zero */
-	bool large;     /* as Linux hands LSO packets over: lengths and IPv4 checksum are zero */
+	bool checksums; /* filled in; else the L4 field holds junk, and for LSO the lengths are zero
+			 */
+	bool large;	/* as Linux hands LSO packets over: lengths and IPv4 checksum are zero */
 };
 
 /* Returns the frame's length. */

@@ -21,9 +21,9 @@
 #include "netvsp/uplink.h"
 #include "netvsp/vsp_server.h"
 
-#define RING_ENTRIES     4096
-#define MEMORY_MEGABYTES 96
-#define FRAMES_KEPT      4096
+#define RING_ENTRIES	  4096
+#define MEMORY_MEGABYTES  96
+#define FRAMES_KEPT	  4096
 #define CLOSE_DEADLINE_MS 3000
 
 struct netvspd_fixture {
@@ -42,8 +42,9 @@ struct netvspd_fixture {
 
 int eal_group_setup(void **state)
 {
-	struct eal_options options = {
-		.file_prefix = "lunar-test", .pages = EAL_PAGES_SMALL, .memory_megabytes = MEMORY_MEGABYTES + 32};
+	struct eal_options options = {.file_prefix = "lunar-test",
+				      .pages = EAL_PAGES_SMALL,
+				      .memory_megabytes = MEMORY_MEGABYTES + 32};
 	char prefix[32];
 	int err;
 
@@ -93,14 +94,16 @@ int netvspd_setup(void **state)
 	if (!fixture)
 		return -1;
 	number++;
-	snprintf(fixture->socket, sizeof(fixture->socket), "/tmp/netvspd-test-%d-%u.sock", (int)getpid(), number);
+	snprintf(fixture->socket, sizeof(fixture->socket), "/tmp/netvspd-test-%d-%u.sock",
+		 (int)getpid(), number);
 	if (data_path_create(&config, &fixture->path) < 0)
 		return -1;
 	fixture->small_available = rte_mempool_avail_count(fixture->path->pools.small);
 	fixture->large_available = rte_mempool_avail_count(fixture->path->pools.large);
 	fixture->indirect_available = rte_mempool_avail_count(fixture->path->pools.indirect);
 	if (start_uplink(fixture, number) < 0 || event_loop_create(&fixture->loop) < 0 ||
-	    vsp_server_create(fixture->loop, fixture->path, fixture->socket, &fixture->server) < 0 ||
+	    vsp_server_create(fixture->loop, fixture->path, fixture->socket, &fixture->server) <
+		    0 ||
 	    pthread_create(&fixture->thread, NULL, serve, fixture) != 0)
 		return -1;
 	*state = fixture;
@@ -219,8 +222,9 @@ static void keep_frame(void *ctx, const struct fake_rx *rx)
 	guest->frame_count++;
 }
 
-struct test_guest *test_guest_start(struct netvspd_fixture *fixture, const char *name, uint8_t last_mac_byte,
-				    const struct fake_netvsc_config *driver, uint32_t flags)
+struct test_guest *test_guest_start(struct netvspd_fixture *fixture, const char *name,
+				    uint8_t last_mac_byte, const struct fake_netvsc_config *driver,
+				    uint32_t flags)
 {
 	struct vsp_guest_config config = {
 		.socket = fixture->socket,
@@ -295,7 +299,8 @@ const struct test_frame *test_guest_take(struct test_guest *guest, int timeout_m
 	struct kept_frame *frame;
 
 	while (!(frame = STAILQ_FIRST(&guest->frames))) {
-		if (fake_netvsc_poll(guest->driver, deadline_left_ms(deadline)) < 0 && deadline_passed(deadline))
+		if (fake_netvsc_poll(guest->driver, deadline_left_ms(deadline)) < 0 &&
+		    deadline_passed(deadline))
 			return NULL;
 	}
 	STAILQ_REMOVE_HEAD(&guest->frames, link);

@@ -415,13 +415,20 @@ int fake_netvsc_poll(struct fake_netvsc *nv, int timeout_ms)
 	}
 }
 
+int fake_step(struct fake_netvsc *nv, struct deadline deadline)
+{
+	int rc = poll_all(nv);
+
+	return rc ? rc : nv->ops->wait(nv->ctx, deadline_left_ms(deadline));
+}
+
 int fake_wait_for(struct fake_netvsc *nv, const bool *flag)
 {
 	struct deadline deadline = deadline_in_ms((uint32_t)nv->config.timeout_ms);
 	int rc;
 
 	while (!*flag) {
-		rc = fake_netvsc_poll(nv, deadline_left_ms(deadline));
+		rc = fake_step(nv, deadline);
 		if (rc < 0)
 			return rc;
 	}
@@ -434,7 +441,7 @@ int fake_netvsc_drain(struct fake_netvsc *nv, int timeout_ms)
 	int rc;
 
 	while (nv->counts.tx_completed + nv->counts.tx_refused < nv->counts.tx_sent) {
-		rc = fake_netvsc_poll(nv, deadline_left_ms(deadline));
+		rc = fake_step(nv, deadline);
 		if (rc < 0)
 			return rc;
 	}

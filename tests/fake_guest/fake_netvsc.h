@@ -91,7 +91,8 @@ void fake_netvsc_destroy(struct fake_netvsc *nv);
  * sub-channels, sets RSS and the packet filter. Returns 0, -ETIMEDOUT, -EPROTO (see
  * fake_netvsc_violation()) or the transport's -errno. */
 int fake_netvsc_start(struct fake_netvsc *nv);
-/* Filter off, halt, revoke, close, tear down, as the driver's removal does. */
+/* Filter off, halt, revoke, close, tear down, as the driver's removal does. After it, start may be
+ * called again. */
 int fake_netvsc_stop(struct fake_netvsc *nv);
 
 /* Only opens the primary channel: for tests that speak NVSP themselves. */

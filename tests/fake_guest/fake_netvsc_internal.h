@@ -95,7 +95,10 @@ int fake_rndis_request(struct fake_netvsc *nv, const uint8_t *message, size_t le
 		       uint32_t response_type);
 /* In-band, no completion asked. */
 int fake_nvsp_notify(struct fake_netvsc *nv, const void *message, size_t length);
-/* Polls until *flag, or the configured time-out. */
+/* Handles what is there; where nothing is, waits once for a sign of the host. Returns >= 0 or
+ * -errno. */
+int fake_step(struct fake_netvsc *nv, struct deadline deadline);
+/* Steps until *flag, or the configured time-out. */
 int fake_wait_for(struct fake_netvsc *nv, const bool *flag);
 
 #endif

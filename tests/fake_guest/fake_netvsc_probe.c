@@ -182,7 +182,7 @@ static int sub_channels_open(struct fake_netvsc *nv, uint32_t wanted)
 		return fake_violate(nv, "sub-channels: status %u, %u of %u", get_le32(reply + 4),
 				    granted, wanted);
 	while (nv->ops->offered_sub_channels(nv->ctx) < granted) {
-		rc = fake_netvsc_poll(nv, deadline_left_ms(deadline));
+		rc = fake_step(nv, deadline);
 		if (rc < 0)
 			return rc;
 	}
@@ -620,7 +620,15 @@ int fake_netvsc_stop(struct fake_netvsc *nv)
 		rc = buffer_take_back(nv, &nv->recv);
 	if (rc == 0)
 		rc = buffer_take_back(nv, &nv->send);
+	if (rc)
+		return rc;
+	fake_pages_destroy(nv->control);
+	free(nv->section_busy);
+	nv->control = NULL;
+	nv->section_busy = NULL;
 	nv->recv_given = false;
 	nv->send_given = false;
-	return rc;
+	nv->held_count = 0;
+	nv->info = (struct fake_netvsc_info){.channels = 1};
+	return 0;
 }

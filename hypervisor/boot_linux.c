@@ -12,18 +12,20 @@
 #include <unistd.h>
 
 #include "base/bytes.h"
+#include "hypervisor/acpi_tables.h"
 #include "hypervisor/bzimage.h"
 #include "hypervisor/engine.h"
 #include "hypervisor/gpa_space.h"
 #include "vmbus/guest_memory.h"
 
-#define GDT_GPA		UINT64_C(0x500)
-#define BOOT_PARAMS_GPA UINT64_C(0x7000)
-#define PAGE_TABLE_GPA	UINT64_C(0x9000)
-#define CMDLINE_GPA	UINT64_C(0x20000)
-#define CMDLINE_LIMIT	UINT64_C(0x10000)
-#define EBDA_GPA	UINT64_C(0x9fc00) /* where a PC's first memory ends */
-#define MIB		UINT64_C(0x100000)
+#define GDT_GPA		 UINT64_C(0x500)
+#define BOOT_PARAMS_GPA	 UINT64_C(0x7000)
+#define PAGE_TABLE_GPA	 UINT64_C(0x9000)
+#define CMDLINE_GPA	 UINT64_C(0x20000)
+#define CMDLINE_LIMIT	 UINT64_C(0x10000)
+#define EBDA_GPA	 UINT64_C(0x9fc00) /* where a PC's first memory ends */
+#define RESET_VECTOR_GPA UINT64_C(0xffff0) /* f000:fff0 in real mode */
+#define MIB		 UINT64_C(0x100000)
 
 /* Offsets in boot_params, beyond the setup header. */
 #define PARAMS_ACPI_RSDP      0x70
@@ -251,6 +253,20 @@ static int gdt_load(struct guest_memory *memory, struct engine_boot *boot)
 	return guest_memory_write(memory, GDT_GPA, bytes, sizeof(bytes));
 }
 
+/*
+ * What a jump to the PC's reset vector finds: real-mode code that writes the ACPI reset register.
+ * On hardware-reduced ACPI Linux restarts by EFI alone, and where there is none falls back to this
+ * jump (its arch/x86/kernel/reboot.c).
+ */
+static int reset_vector_load(struct guest_memory *memory)
+{
+	/* mov al, value; mov dx, port; out dx, al; hlt; jmp to the hlt */
+	static const uint8_t code[] = {0xb0, ACPI_RESET_VALUE, 0xba, ACPI_PORT_RESET & 0xff,
+				       ACPI_PORT_RESET >> 8, 0xee, 0xf4, 0xeb, 0xfd};
+
+	return guest_memory_write(memory, RESET_VECTOR_GPA, code, sizeof(code));
+}
+
 int boot_linux_load(struct guest_memory *memory, const struct boot_linux *linux_boot,
 		    struct engine_boot *boot, struct vm_error *error)
 {
@@ -274,7 +290,7 @@ int boot_linux_load(struct guest_memory *memory, const struct boot_linux *linux_
 	put_le64(params + PARAMS_ACPI_RSDP, BOOT_ACPI_GPA);
 	e820_make(params, linux_boot->memory_bytes);
 	if (guest_memory_write(memory, BOOT_PARAMS_GPA, params, sizeof(params)) ||
-	    page_tables_load(memory) || gdt_load(memory, &made))
+	    page_tables_load(memory) || gdt_load(memory, &made) || reset_vector_load(memory))
 		return vm_error_set(error, EXIT_INTERNAL, -EFAULT, "guest memory has a hole");
 	made.entry_gpa = image.entry_gpa;
 	*boot = made;

@@ -261,8 +261,15 @@ static int gdt_load(struct guest_memory *memory, struct engine_boot *boot)
 static int reset_vector_load(struct guest_memory *memory)
 {
 	/* mov al, value; mov dx, port; out dx, al; hlt; jmp to the hlt */
-	static const uint8_t code[] = {0xb0, ACPI_RESET_VALUE, 0xba, ACPI_PORT_RESET & 0xff,
-				       ACPI_PORT_RESET >> 8, 0xee, 0xf4, 0xeb, 0xfd};
+	static const uint8_t code[] = {0xb0,
+				       ACPI_RESET_VALUE,
+				       0xba,
+				       ACPI_PORT_RESET & 0xff,
+				       ACPI_PORT_RESET >> 8,
+				       0xee,
+				       0xf4,
+				       0xeb,
+				       0xfd};
 
 	return guest_memory_write(memory, RESET_VECTOR_GPA, code, sizeof(code));
 }

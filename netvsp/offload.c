@@ -420,14 +420,16 @@ uint32_t offload_flow_hash(const struct rte_mbuf *mbuf)
 	struct frame_headers headers = parse_headers(mbuf);
 	const uint8_t *ip = rte_pktmbuf_mtod_offset(mbuf, const uint8_t *, headers.l2_length);
 	uint32_t l4_offset = (uint32_t)headers.l2_length + headers.l3_length;
+	uint64_t addresses[4] = {0};
 	uint32_t hash;
 
 	if (headers.ip_version == 4)
-		hash = rte_hash_crc(ip + 12, 8, 0);
+		memcpy(addresses, ip + 12, 8);
 	else if (headers.ip_version == 6)
-		hash = rte_hash_crc(ip + 8, 32, 0);
+		memcpy(addresses, ip + 8, 32);
 	else
 		return 0;
+	hash = rte_hash_crc(addresses, headers.ip_version == 4 ? 8 : 32, 0);
 	if ((headers.l4_protocol == IPPROTO_TCP || headers.l4_protocol == IPPROTO_UDP) &&
 	    l4_offset + 4 <= mbuf->data_len)
 		hash = rte_hash_crc_4byte(get_le32(ip + headers.l3_length), hash);

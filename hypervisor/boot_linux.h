@@ -3,9 +3,14 @@
  * Puts a Linux kernel, its initrd and command line into guest memory, ready to be entered at its
  * 64-bit entry point without firmware. Source: Linux Documentation/x86/boot.rst and zero-page.rst.
  *
- *   0x000500 GDT            0x007000 boot_params (zero page)   0x009000 page tables (identity, 4
- * GiB) 0x020000 command line   0x0e0000 ACPI tables               pref_address: the kernel initrd:
- * as high as the kernel allows, below the hole
+ * - 0x000500: GDT
+ * - 0x007000: boot_params (zero page)
+ * - 0x009000: page tables, an identity map of 4 GiB
+ * - 0x020000: command line
+ * - 0x0e0000: ACPI tables
+ * - 0x0ffff0: reset vector
+ * - the address that the kernel prefers: the kernel
+ * - as high as the kernel allows, below the hole: initrd
  */
 #ifndef LUNAR_HYPERVISOR_BOOT_LINUX_H
 #define LUNAR_HYPERVISOR_BOOT_LINUX_H
@@ -18,7 +23,7 @@ struct engine_boot;
 struct guest_memory;
 
 #define BOOT_ACPI_GPA	UINT64_C(0xe0000) /* the RSDP, and every table after it */
-#define BOOT_ACPI_BYTES UINT64_C(0x20000)
+#define BOOT_ACPI_BYTES UINT64_C(0x1f000)
 
 struct boot_linux {
 	const char *kernel_path;

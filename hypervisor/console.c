@@ -342,12 +342,18 @@ static void wake_ready(void *ctx, int fd, uint32_t events)
 		input_offer(console);
 }
 
-/* A description of our own of standard output, so that "non-blocking" stays ours. A socket cannot
- * be opened again: there, a chunk fits once it is writable. */
+/*
+ * Terminals and pipes are opened again, so that "non-blocking" stays ours. A file is not, for what
+ * else goes there (2>&1) shares its position; it never blocks. A socket cannot be opened again:
+ * there, a chunk fits once it is writable.
+ */
 static int stdout_open(void)
 {
-	int fd = open("/proc/self/fd/1", O_WRONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | O_APPEND);
+	struct stat status;
+	int fd = -1;
 
+	if (!fstat(STDOUT_FILENO, &status) && (S_ISCHR(status.st_mode) || S_ISFIFO(status.st_mode)))
+		fd = open("/proc/self/fd/1", O_WRONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	return fd >= 0 ? fd : fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
 }
 

@@ -296,30 +296,38 @@ static enum vp_next exit_hyperv(struct kvm_vp *vp)
 	}
 }
 
-/* The last kernel messages that a guest hands over when it crashes: the end of them, as one line.
- */
+/* A line that starts at from, without what is not for people's eyes, behind text. */
+static void line_append(char *text, size_t size, const char *from)
+{
+	size_t used = strlen(text);
+
+	for (; *from && *from != '\n' && used + 1 < size; from++)
+		text[used++] = *from < ' ' || *from > '~' ? '?' : *from;
+	text[used] = '\0';
+}
+
+/* A guest that crashes hands over its last kernel messages: the line that names the panic, or else
+ * the last one, goes to text, behind what is there. */
 static void crash_message_read(const struct kvm_vp *vp, uint64_t gpa, uint64_t length, char *text,
 			       size_t size)
 {
-	char message[CRASH_TEXT_BYTES];
-	size_t used;
-	size_t from;
+	char message[CRASH_TEXT_BYTES + 1] = {0};
+	char *line;
 
-	if (length == 0 || length > sizeof(message) ||
+	if (length > CRASH_TEXT_BYTES ||
 	    guest_memory_read(vp->partition->config.memory, gpa, message, (size_t)length))
 		return;
-	for (size_t i = 0; i < length; i++)
-		if (message[i] < ' ' || message[i] > '~')
-			message[i] = message[i] ? ' ' : '\0';
-	message[length - 1] = '\0';
-	log_error("the guest's last messages: %s", message);
+	line = strstr(message, "Kernel panic");
+	if (!line) {
+		size_t end = strlen(message);
 
-	used = strlen(text);
-	from = strlen(message);
-	from = from > size - used - 3 ? from - (size - used - 3) : 0;
-	char *panic = strstr(message, "Kernel panic");
-
-	snprintf(text + used, size - used, ": %s", panic ? panic : message + from);
+		while (end > 0 && message[end - 1] == '\n')
+			message[--end] = '\0';
+		line = strrchr(message, '\n');
+		line = line ? line + 1 : message;
+	}
+	line_append(text, size, ": ");
+	line_append(text, size, line);
 }
 
 static enum vp_next guest_crashed(struct kvm_vp *vp, uint64_t control)

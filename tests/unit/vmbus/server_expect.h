@@ -1,13 +1,19 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What the tests of the VMBus server share: a guest with two devices on its bus, and looks at the
- * next message that the guest got. Included after cmocka.h, by tests only.
+ * next message that the guest got. For tests only.
  */
 #ifndef LUNAR_TESTS_VMBUS_SERVER_EXPECT_H
 #define LUNAR_TESTS_VMBUS_SERVER_EXPECT_H
 
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include <cmocka.h>
 
 #include "base/bytes.h"
 #include "base/log.h"

@@ -19,7 +19,7 @@ class Guest:
         self.vm = vm
         self.console = None
 
-    def start(self, seconds: float = 90.0) -> "Guest":
+    def start(self, seconds: float = 120.0) -> "Guest":
         """Creates and starts the VM and waits for the guest's shell."""
         self.host.create_vm(self.vm)
         try:

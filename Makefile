@@ -25,7 +25,7 @@ CFLAGS_ALL  = -std=gnu11 $(CFLAGS) $(WARN) -fno-common -fstack-protector-strong 
 LDFLAGS_ALL = $(LDFLAGS) $(SANFLAGS)
 
 # From the ground up: a folder may use those before it, never those after it.
-MODULES := base vmbus netvsp hypervisor iscsi-initiator cli
+MODULES := base vmbus ic netvsp hypervisor iscsi-initiator cli
 include $(wildcard $(addsuffix /module.mk,$(MODULES)))
 
 .DEFAULT_GOAL := all
@@ -104,3 +104,4 @@ clean: ; rm -rf $(O) compile_commands.json
 .SECONDARY:
 -include $(OBJS:.o=.d)
 include testbed/targets.mk
+include cli/install.mk

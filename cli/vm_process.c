@@ -27,7 +27,7 @@
 #define LOG_TAIL_BYTES 4096
 #define KILL_WAIT_MS   5000
 #define PROGRAM_MISSING                                                                            \
-	"vmwp was not found beside lunar, in ../libexec/lunar or in PATH; set LUNAR_VMWP to it"
+	"vmwp was not found beside lunar, in ../sbin, ../libexec/lunar or in PATH; set LUNAR_VMWP to it"
 
 extern char **environ;
 
@@ -52,7 +52,7 @@ static bool find_in_path(char *path, size_t path_bytes)
 
 enum exit_code vm_process_find_program(char *path, size_t path_bytes, struct cli_error *error)
 {
-	static const char *const places[] = {"vmwp", "../libexec/lunar/vmwp"};
+	static const char *const places[] = {"vmwp", "../sbin/vmwp", "../libexec/lunar/vmwp"};
 	const char *given = getenv("LUNAR_VMWP");
 	char self[PATH_MAX];
 	ssize_t length;

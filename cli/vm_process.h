@@ -15,8 +15,8 @@
 #include "cli/cli_error.h"
 
 /*
- * Where vmwp is: $LUNAR_VMWP; else beside lunar's own binary, in ../libexec/lunar from there, or in
- * PATH. EXIT_OK, or EXIT_INTERNAL.
+ * Where vmwp is: $LUNAR_VMWP; else beside lunar's own binary, in ../sbin or ../libexec/lunar from
+ * there, or in PATH. EXIT_OK, or EXIT_INTERNAL.
  */
 enum exit_code vm_process_find_program(char *path, size_t path_bytes, struct cli_error *error);
 

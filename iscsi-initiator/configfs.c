@@ -77,20 +77,6 @@ int folder_remove(const char *path)
 	return rmdir(path) == 0 || errno == ENOENT ? 0 : -errno;
 }
 
-int configfs_mount(void)
-{
-	struct stat root, parent;
-
-	if (stat(CONFIGFS_ROOT, &root) == 0 && stat("/sys/kernel", &parent) == 0 &&
-	    root.st_dev != parent.st_dev)
-		return 0;
-	if (mount("configfs", CONFIGFS_ROOT, "configfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) ==
-		    0 ||
-	    errno == EBUSY)
-		return 0;
-	return -errno;
-}
-
 int kernel_module_load(const char *module)
 {
 	char *const arguments[] = {"modprobe", "-q", (char *)(uintptr_t)module, NULL};
@@ -114,4 +100,20 @@ int kernel_module_load(const char *module)
 		if (errno != EINTR)
 			return -errno;
 	return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -ENOENT;
+}
+
+int configfs_mount(void)
+{
+	struct stat root, parent;
+
+	if (stat(CONFIGFS_ROOT, &root) == 0 && stat("/sys/kernel", &parent) == 0 &&
+	    root.st_dev != parent.st_dev)
+		return 0;
+	if (access(CONFIGFS_ROOT, F_OK) < 0)
+		kernel_module_load("configfs");
+	if (mount("configfs", CONFIGFS_ROOT, "configfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) ==
+		    0 ||
+	    errno == EBUSY)
+		return 0;
+	return -errno;
 }

@@ -282,12 +282,16 @@ static void on_linked(struct daemon *d, int ret, const char *why)
 	wait_for_disk(d);
 }
 
-/* Memory that the disk's own write-back would have to free must not be needed to serve it. */
+/*
+ * Memory that the disk's own write-back would have to free must not be needed to serve it. What is
+ * mapped now is locked here, what comes later by lock_future_memory(); not the ring's data area in
+ * between, where pages come and go with commands.
+ */
 static void protect_process(void)
 {
 	int fd;
 
-	if (mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) < 0)
+	if (mlockall(MCL_CURRENT) < 0)
 		log_warn("cannot lock memory: %m");
 #ifdef PR_SET_IO_FLUSHER
 	prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0); /* Linux 5.6 */
@@ -298,6 +302,12 @@ static void protect_process(void)
 			log_warn("cannot set oom_score_adj: %m");
 		close(fd);
 	}
+}
+
+static void lock_future_memory(void)
+{
+	if (mlockall(MCL_FUTURE) < 0)
+		log_warn("cannot lock memory: %m");
 }
 
 static void create_device(struct daemon *d)
@@ -312,6 +322,7 @@ static void create_device(struct daemon *d)
 	int ret = tcmu_support_check(&why);
 
 	if (ret == 0) {
+		protect_process();
 		tcmu_device_clean_up(d->id);
 		ret = tcmu_device_create(&d->device, &config, &why);
 	}
@@ -320,7 +331,7 @@ static void create_device(struct daemon *d)
 		return;
 	}
 	d->device_created = true;
-	protect_process();
+	lock_future_memory();
 	ret = disk_start(d->loop, &d->device, d->session, &d->disk);
 	if (ret == 0)
 		ret = start_helper(d, true, on_linked);

@@ -49,6 +49,7 @@ struct connection {
 	int depth; /* of calls into libiscsi */
 	bool login_over;
 	int login_status;
+	char fault[160];
 	login_done_fn done;
 	connection_lost_fn lost;
 	void (*round_end)(void *ctx);
@@ -58,14 +59,18 @@ struct connection {
 /* libiscsi's log function takes no context; a process serves one connection at a time. */
 static struct connection *logging;
 
+/* The last fault is kept: libiscsi's own error text is overwritten by what follows from it. */
 static void take_log(int level, const char *line)
 {
+	static const char consequence[] = "iscsi_service_reconnect_if_loggedin";
+
 	if (logging != NULL && login_reply_take_log_line(&logging->reply, line))
 		return;
-	if (level <= LEVEL_SESSION)
-		log_info_limited("libiscsi: %s", line);
-	else
-		log_debug("libiscsi: %s", line);
+	log_debug("libiscsi: %s", line);
+	if (logging == NULL || level > LEVEL_SESSION ||
+	    strncmp(line, consequence, sizeof(consequence) - 1) == 0)
+		return;
+	snprintf(logging->fault, sizeof(logging->fault), "%.*s", (int)strcspn(line, "["), line);
 }
 
 struct iscsi_context *connection_iscsi(struct connection *connection)
@@ -195,14 +200,24 @@ static void fail_connect(struct connection *c, const char *why)
 	report_login(c, &result);
 }
 
+/* "iscsi_service: socket error Connection refused(111) while connecting." */
+static void fail_connecting(struct connection *c)
+{
+	static const char mark[] = "socket error ";
+	const char *detail = strstr(c->fault, mark);
+	char why[80] = "no connection";
+
+	if (detail != NULL) {
+		detail += sizeof(mark) - 1;
+		snprintf(why, sizeof(why), "%.*s", (int)strcspn(detail, "(."), detail);
+	}
+	fail_connect(c, why);
+}
+
 static void fail_connection(struct connection *c)
 {
-	const char *why = iscsi_get_error(c->iscsi);
-
 	if (c->phase == PHASE_CONNECTING) {
-		const char *detail = strstr(why, "socket error ");
-		fail_connect(c, detail != NULL ? detail + strlen("socket error ")
-					       : "connection refused");
+		fail_connecting(c);
 		return;
 	}
 	if (c->phase == PHASE_LOGIN) {
@@ -210,7 +225,7 @@ static void fail_connection(struct connection *c)
 		return;
 	}
 	c->phase = PHASE_DEAD;
-	c->lost(c->ctx, why[0] != '\0' ? why : "the target closed the connection");
+	c->lost(c->ctx, c->fault[0] != '\0' ? c->fault : "the target closed the connection");
 }
 
 static void update_watch(struct connection *c)
@@ -234,6 +249,7 @@ static void serve(struct connection *c, int events)
 	int ret;
 
 	logging = c;
+	c->fault[0] = '\0';
 	c->depth++;
 	ret = shim_service(c->iscsi, events);
 	c->depth--;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Parses "TargetLoginReply: Key=Value" and checks the outcome. libiscsi itself takes any number
- * that a target sends; a segment length of zero would make it loop for ever, so nothing is sent
- * before the check has passed.
+ * Parses "TargetLoginReply: Key=Value [iqn...]" and checks the outcome. libiscsi itself takes any
+ * number that a target sends; a segment length of zero would make it loop for ever, so nothing is
+ * sent before the check has passed.
  */
 #include "iscsi-initiator/login_reply.h"
 
@@ -14,6 +14,7 @@
 
 #define LENGTH_MIN 512u	     /* RFC 7143 13.12 to 13.14 */
 #define LENGTH_MAX 16777215u /* 2^24 - 1 */
+#define VALUE_MAX  64u	     /* of the keys that count here */
 
 static const char line_prefix[] = "TargetLoginReply: ";
 
@@ -41,43 +42,58 @@ static uint32_t parse_length(const char *text)
 	return *end == '\0' && value <= LENGTH_MAX ? (uint32_t)value : 0;
 }
 
-bool login_reply_take_log_line(struct login_reply *reply, const char *line)
+static void take_key(struct login_reply *reply, const char *key, size_t key_length,
+		     const char *value)
 {
 	const struct {
 		const char *key;
 		uint32_t *value;
 	} lengths[] = {
-		{"MaxBurstLength=", &reply->max_burst_bytes},
-		{"FirstBurstLength=", &reply->first_burst_bytes},
-		{"MaxRecvDataSegmentLength=", &reply->max_send_segment_bytes},
+		{"MaxBurstLength", &reply->max_burst_bytes},
+		{"FirstBurstLength", &reply->first_burst_bytes},
+		{"MaxRecvDataSegmentLength", &reply->max_send_segment_bytes},
 	};
 	const struct {
 		const char *key, *when_true;
 		bool *value;
 	} flags[] = {
-		{"HeaderDigest=", "CRC32C", &reply->header_digest},
-		{"DataDigest=", "CRC32C", &reply->data_digest},
-		{"InitialR2T=", "Yes", &reply->initial_r2t},
-		{"ImmediateData=", "Yes", &reply->immediate_data},
+		{"HeaderDigest", "CRC32C", &reply->header_digest},
+		{"DataDigest", "CRC32C", &reply->data_digest},
+		{"InitialR2T", "Yes", &reply->initial_r2t},
+		{"ImmediateData", "Yes", &reply->immediate_data},
 	};
+
+	for (size_t i = 0; i < ARRAY_LENGTH(lengths); i++)
+		if (strlen(lengths[i].key) == key_length &&
+		    memcmp(key, lengths[i].key, key_length) == 0)
+			*lengths[i].value = parse_length(value);
+	for (size_t i = 0; i < ARRAY_LENGTH(flags); i++)
+		if (strlen(flags[i].key) == key_length &&
+		    memcmp(key, flags[i].key, key_length) == 0)
+			*flags[i].value = strcmp(value, flags[i].when_true) == 0;
+	if (key_length == 6 && memcmp(key, "CHAP_R", 6) == 0)
+		reply->target_proved_itself = true;
+}
+
+bool login_reply_take_log_line(struct login_reply *reply, const char *line)
+{
+	char value[VALUE_MAX];
+	const char *equals;
+	size_t length;
 
 	if (strncmp(line, line_prefix, sizeof(line_prefix) - 1) != 0)
 		return false;
 	line += sizeof(line_prefix) - 1;
-	for (size_t i = 0; i < ARRAY_LENGTH(lengths); i++) {
-		size_t n = strlen(lengths[i].key);
-		if (strncmp(line, lengths[i].key, n) == 0)
-			*lengths[i].value = parse_length(line + n);
-	}
-	for (size_t i = 0; i < ARRAY_LENGTH(flags); i++) {
-		size_t n = strlen(flags[i].key);
-		if (strncmp(line, flags[i].key, n) == 0)
-			*flags[i].value = strcmp(line + n, flags[i].when_true) == 0;
-	}
-	if (strncmp(line, "CHAP_R=", 7) == 0)
-		reply->target_proved_itself = true;
-	if (strncmp(line, "TargetPortalGroupTag=", 21) == 0)
-		reply->portal_group_tag = (uint16_t)parse_length(line + 21);
+	equals = strchr(line, '=');
+	if (equals == NULL)
+		return true;
+	/* No value that counts has a space: what follows is libiscsi's note of the target. */
+	length = strcspn(equals + 1, " ");
+	if (length >= sizeof(value))
+		length = sizeof(value) - 1;
+	memcpy(value, equals + 1, length);
+	value[length] = '\0';
+	take_key(reply, line, (size_t)(equals - line), value);
 	return true;
 }
 

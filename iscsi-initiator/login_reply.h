@@ -20,15 +20,15 @@ struct login_reply {
 	uint32_t first_burst_bytes;
 	uint32_t max_send_segment_bytes; /* the target's MaxRecvDataSegmentLength */
 	uint32_t max_receive_segment_bytes;
-	uint16_t portal_group_tag;
 };
 
 /* The values that hold where the target says nothing (RFC 7143 13), and those that we ask for. */
 void login_reply_init(struct login_reply *reply);
 
 /*
- * Takes one line of libiscsi's log. Returns true where it was a key of a login reply, which is then
- * not for logging (it may be a CHAP challenge). Unknown keys are passed over.
+ * Takes one line of libiscsi's log: "TargetLoginReply: Key=Value [target's name]". Returns true
+ * where it was a key of a login reply, which is then not for logging (it may be a CHAP challenge).
+ * Unknown keys are passed over.
  */
 bool login_reply_take_log_line(struct login_reply *reply, const char *line);
 

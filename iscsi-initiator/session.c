@@ -20,11 +20,12 @@
 #define LOG_COMPONENT "session"
 #include "base/log.h"
 
-#define TICK_MS	      1000
-#define RETRY_MS      1000
-#define LOGOUT_MS     5000
-#define QUICK_LOSS_NS (10 * NS_PER_SEC) /* a connection that is lost sooner than this after login  \
-					 */
+#define TICK_MS	  1000
+#define RETRY_MS  1000
+#define LOGOUT_MS 5000
+#define QUICK_LOSS_NS                                                                              \
+	(10 * NS_PER_SEC) /* a connection that is lost sooner than this after login                \
+			   */
 #define QUICK_LOSSES_MANY 3
 #define REDIRECTS_MAX	  5
 
@@ -251,8 +252,9 @@ static void on_tick(void *ctx)
 		else
 			session_reap_spent(s);
 	}
+	/* The clock is read again: away_since_ns may be later than now. */
 	if (s->state == SESSION_RECONNECTING &&
-	    now - s->away_since_ns >= s->config.timeouts.replacement_s * NS_PER_SEC) {
+	    monotonic_ns() - s->away_since_ns >= s->config.timeouts.replacement_s * NS_PER_SEC) {
 		log_error("%s has been away for %u s: commands fail from now on",
 			  s->config.login.portal, s->config.timeouts.replacement_s);
 		set_state(s, SESSION_FAILED);

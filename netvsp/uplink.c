@@ -214,6 +214,9 @@ static int configure(struct uplink *uplink)
 
 	conf.rxmode.offloads = uplink->info.rx_offload_capa & WANTED_RX_OFFLOADS;
 	conf.txmode.offloads = uplink->info.tx_offload_capa & WANTED_TX_OFFLOADS;
+	/* net_tap's TSO is rte_gso, which lets IPv6 through unsegmented: ours does both. */
+	if (strcmp(uplink->info.driver_name, "net_tap") == 0)
+		conf.txmode.offloads &= ~RTE_ETH_TX_OFFLOAD_TCP_TSO;
 	conf.intr_conf.rxq = 1;
 	err = rte_eth_dev_configure(uplink->port_id, 1, 1, &conf);
 	if (err) { /* most likely for want of interrupts */

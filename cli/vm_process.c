@@ -27,7 +27,8 @@
 #define LOG_TAIL_BYTES 4096
 #define KILL_WAIT_MS   5000
 #define PROGRAM_MISSING                                                                            \
-	"vmwp was not found beside lunar, in ../sbin, ../libexec/lunar or in PATH; set LUNAR_VMWP to it"
+	"vmwp was not found beside lunar, in ../sbin, ../libexec/lunar or in PATH; set "           \
+	"LUNAR_VMWP to it"
 
 extern char **environ;
 

@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -18,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -90,6 +92,24 @@ static int fake_reboot(void *ctx)
 	return fake->deaf ? 0 : event_loop_after_ms(fake->loop, 100, fake_rebooted, fake, &timer);
 }
 
+/* The console answers what it is told, in capitals, to one visitor at a time. */
+static void fake_console(void *ctx, int fd, uint32_t events)
+{
+	int visitor = accept(fd, NULL, NULL);
+	char text[64];
+	ssize_t n;
+
+	(void)ctx;
+	(void)events;
+	while ((n = recv(visitor, text, sizeof(text), 0)) > 0) {
+		for (ssize_t i = 0; i < n; i++)
+			text[i] = (char)toupper((unsigned char)text[i]);
+		if (send(visitor, text, (size_t)n, MSG_NOSIGNAL) != n)
+			break;
+	}
+	close(visitor);
+}
+
 static const struct api_server_ops fake_ops = {
 	.get_status = fake_get_status,
 	.get_config = fake_get_config,
@@ -102,8 +122,10 @@ static int fake_serve(const char *definition, const char *kind)
 	struct fake fake = {
 		.status = {.engine = "fake", .pid = getpid(), .vmbus_version = 0x50003}};
 	struct api_server *server = NULL;
+	struct event_watch *console_watch;
 	struct event_timer *timer;
-	char message[512], path[256];
+	char message[512], path[256], console[256];
+	int console_fd;
 
 	fake.deaf = strcmp(kind, "deaf") == 0;
 	if (vm_config_load(definition, &fake.config, message, sizeof(message)) < 0 ||
@@ -119,6 +141,13 @@ static int fake_serve(const char *definition, const char *kind)
 	if (event_loop_create(&fake.loop) < 0 ||
 	    api_server_create(fake.loop, path, &fake_ops, &fake, NULL, &server) < 0)
 		return 1;
+	if (vm_path(VM_PATH_CONSOLE, fake.config->name, console, sizeof(console)) < 0)
+		return 1;
+	console_fd = unix_socket_listen(console, SOCK_STREAM);
+	if (event_loop_watch(fake.loop, console_fd, EPOLLIN, fake_console, NULL, &console_watch) <
+	    0)
+		return 1;
+	fake.status.console_path = fake.config->console == VM_CONSOLE_SOCKET ? console : NULL;
 	if (strcmp(kind, "slow") == 0)
 		event_loop_after_ms(fake.loop, 400, fake_run, &fake, &timer);
 	else
@@ -126,6 +155,7 @@ static int fake_serve(const char *definition, const char *kind)
 	event_loop_run(fake.loop);
 	api_server_destroy(server);
 	event_loop_destroy(fake.loop);
+	close(console_fd);
 	vm_config_free(fake.config);
 	return 0;
 }
@@ -573,6 +603,40 @@ static void console_that_is_no_socket_is_told(void **state)
 	assert_int_equal(run(f, COMMAND_STOP, "vm0"), EXIT_OK);
 }
 
+static void console_carries_a_script_to_the_guest_and_back(void **state)
+{
+	struct fixture *f = *state;
+	int in[2], out[2], status = -1;
+	char text[64] = "";
+	pid_t child;
+
+	create_vm(f, "vm0", "");
+	assert_int_equal(run(f, COMMAND_START, "vm0"), EXIT_OK);
+	assert_int_equal(pipe(in), 0);
+	assert_int_equal(pipe(out), 0);
+	child = fork();
+	if (child == 0) {
+		const struct options options = {.command = COMMAND_CONSOLE, .argument = "vm0"};
+		const struct command_context context = {
+			.options = &options, .out = stdout, .err = stderr};
+
+		dup2(in[0], STDIN_FILENO);
+		dup2(out[1], STDOUT_FILENO);
+		close(in[1]);
+		_exit((int)command_console(&context, &f->error));
+	}
+	close(out[1]);
+	assert_int_equal(write(in[1], "uptime\n", 7), 7);
+	assert_int_equal(read(out[0], text, sizeof(text)), 7);
+	assert_string_equal(text, "UPTIME\n");
+	close(in[0]);
+	close(in[1]);
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+	close(out[0]);
+	assert_int_equal(run(f, COMMAND_STOP, "vm0"), EXIT_OK);
+}
+
 static void json_results_have_the_documented_members(void **state)
 {
 	struct options options = {.command = COMMAND_CREATE, .timeout_s = 5, .json = true};
@@ -637,6 +701,7 @@ int main(int argc, char **argv)
 		command_test(all_acts_on_each_and_tells_the_first_failure),
 		command_test(vm_without_a_definition_is_listed_while_it_runs),
 		command_test(console_that_is_no_socket_is_told),
+		command_test(console_carries_a_script_to_the_guest_and_back),
 		command_test(json_results_have_the_documented_members),
 	};
 	char self[PATH_MAX];

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A small frame for integration components: a device that lives in the VM's own process, on its
+ * event loop. It offers one channel, opens the rings, negotiates versions with the guest's driver
+ * (Linux: hv_utils), and then carries one service's requests and answers. All calls are for the
+ * loop's thread.
+ */
+#ifndef LUNAR_IC_IC_CHANNEL_H
+#define LUNAR_IC_IC_CHANNEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "ic/ic_message.h"
+#include "vmbus/server.h"
+
+struct event_loop;
+struct guest_memory;
+struct ic_channel;
+struct signal_table;
+
+struct ic_bus_ops {
+	/* The guest's SignalEvent on connection_id writes to eventfd from now on. 0 or -errno. */
+	int (*connect_event)(void *ctx, uint32_t connection_id, int eventfd);
+	void (*disconnect_event)(void *ctx, uint32_t connection_id);
+	/* The eventfd that raises a VP's SINT2; stays the bus's. -errno where there is none. */
+	int (*get_sint_fd)(void *ctx, uint32_t vp);
+};
+
+/* What a component stands on; everything outlives it. */
+struct ic_bus {
+	struct vmbus_server *server;
+	struct guest_memory *memory;
+	const struct signal_table *signals;
+	struct event_loop *loop;
+	const struct ic_bus_ops *ops;
+	void *ctx;
+};
+
+struct ic_service {
+	const char *name; /* for logs */
+	struct vmbus_guid interface_type;
+	struct vmbus_guid interface_id;
+	uint16_t message_type;
+	const struct ic_version *versions; /* offered to the guest */
+	size_t version_count;
+	/* Versions are agreed: requests can be sent. */
+	void (*ready)(void *ctx);
+	/* The answer to the last request sent; body is valid during the call. */
+	void (*answered)(void *ctx, uint32_t status, const uint8_t *body, size_t body_bytes);
+	/* The guest closed the channel, or broke its ring: no answer comes any more. */
+	void (*closed)(void *ctx);
+};
+
+/* Offers the service. bus is copied; service and ctx outlive the channel. 0, -ENOMEM or what
+ * vmbus_server_add_device() says. */
+int ic_channel_create(const struct ic_bus *bus, const struct ic_service *service, void *ctx,
+		      struct ic_channel **channel);
+/* Takes NULL. For the end of the partition: no VP runs, and the VMBus server is destroyed next
+ * without taking another message. Not from within a callback of the service. */
+void ic_channel_destroy(struct ic_channel *channel);
+
+/* The guest's driver has the channel open and versions are agreed. */
+bool ic_channel_is_ready(const struct ic_channel *channel);
+/* Sends a request; a later one supersedes it: only the last one's answer is passed on. Returns 0;
+ * -ENOTCONN: not ready; -EAGAIN: the guest's ring is full; -EPROTO: the guest broke the ring;
+ * -EMSGSIZE. */
+int ic_channel_request(struct ic_channel *channel, const void *body, size_t body_bytes);
+
+#endif

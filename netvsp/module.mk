@@ -9,7 +9,7 @@ netvsp_PKGS := libdpdk
 netvsp_PROGS := netvspd
 # A fake guest, for tests of either half:
 netvsp_TEST_SRCS := $(addprefix tests/fake_guest/,fake_space.c fake_rndis.c fake_netvsc.c fake_netvsc_probe.c \
-	vsp_guest.c loopback_host.c)
+	vsp_guest.c loopback_host.c fake_bus.c)
 # netvspd in a test's process, its uplink made of rings:
 netvsp_TEST_SRCS += $(addprefix tests/unit/netvsp/,netvspd_fixture.c frames.c)
 netvsp_LDLIBS := -lrte_net_ring

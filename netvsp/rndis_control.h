@@ -33,8 +33,9 @@ struct rndis_control;
 #define RNDIS_OFFLOAD_CHECKSUM                                                                     \
 	1u		     /* TCP, UDP over IPv4 and IPv6, and IPv4 headers; both directions */
 #define RNDIS_OFFLOAD_LSO 2u /* LSOv2 over IPv4 and IPv6; needs CHECKSUM */
-#define RNDIS_OFFLOAD_RSC 4u /* receive coalescing, both IPs; only shown to guests with NVSP 6.1   \
-			      */
+#define RNDIS_OFFLOAD_RSC                                                                          \
+	4u /* receive coalescing, both IPs; only shown to guests with NVSP 6.1                     \
+	    */
 
 struct rndis_control_config {
 	uint8_t mac[6];

@@ -86,7 +86,7 @@ int fake_channel_open(struct fake_netvsc *nv, uint32_t index)
 	rc = ring_init_reader(&channel->in, channel->in_view);
 	if (rc)
 		return rc;
-	rc = nv->ops->gpadl_add(nv->ctx, channel->pages);
+	rc = nv->ops->gpadl_add(nv->ctx, index, channel->pages);
 	if (rc)
 		return rc;
 	channel->open = true;
@@ -116,7 +116,7 @@ int fake_channel_close(struct fake_netvsc *nv, uint32_t index)
 	channel->open = false;
 	rc = nv->ops->channel_close(nv->ctx, index);
 	if (rc == 0)
-		rc = nv->ops->gpadl_remove(nv->ctx, channel->pages->gpadl->id);
+		rc = nv->ops->gpadl_remove(nv->ctx, index, channel->pages->gpadl->id);
 	if (rc == 0)
 		channel_free(channel);
 	return rc;

@@ -23,8 +23,9 @@ struct packet;
 
 /* The way to the host. All return 0 or -errno, in a bounded time. */
 struct fake_transport_ops {
-	int (*gpadl_add)(void *ctx, const struct fake_pages *pages);
-	int (*gpadl_remove)(void *ctx, uint32_t gpadl_id);
+	/* sub_index: the channel that they are for; 0 for the shared buffers. */
+	int (*gpadl_add)(void *ctx, uint32_t sub_index, const struct fake_pages *pages);
+	int (*gpadl_remove)(void *ctx, uint32_t sub_index, uint32_t gpadl_id);
 	int (*channel_open)(void *ctx, uint32_t sub_index, uint32_t gpadl_id,
 			    uint32_t downstream_page, uint32_t vp);
 	int (*channel_close)(void *ctx, uint32_t sub_index);

@@ -108,7 +108,7 @@ static int recv_buffer_give(struct fake_netvsc *nv)
 
 	if (rc)
 		return rc;
-	rc = nv->ops->gpadl_add(nv->ctx, nv->recv);
+	rc = nv->ops->gpadl_add(nv->ctx, 0, nv->recv);
 	if (rc)
 		return rc;
 	put_le32(message, NVSP_RECV_BUF);
@@ -139,7 +139,7 @@ static int send_buffer_give(struct fake_netvsc *nv)
 
 	if (rc)
 		return rc;
-	rc = nv->ops->gpadl_add(nv->ctx, nv->send);
+	rc = nv->ops->gpadl_add(nv->ctx, 0, nv->send);
 	if (rc)
 		return rc;
 	put_le32(message, NVSP_SEND_BUF);
@@ -589,7 +589,7 @@ static int revoke(struct fake_netvsc *nv, uint32_t type, uint16_t id)
 
 static int buffer_take_back(struct fake_netvsc *nv, struct fake_pages **pages)
 {
-	int rc = *pages ? nv->ops->gpadl_remove(nv->ctx, (*pages)->gpadl->id) : 0;
+	int rc = *pages ? nv->ops->gpadl_remove(nv->ctx, 0, (*pages)->gpadl->id) : 0;
 
 	if (rc == 0) {
 		fake_pages_destroy(*pages);

@@ -64,6 +64,8 @@ struct loopback_host {
 	bool broken;
 	loopback_frame_fn frame_fn;
 	void *frame_ctx;
+	loopback_offer_fn offer_fn;
+	void *offer_ctx;
 	uint8_t scratch[PACKET_MAX_BYTES];
 	uint8_t copy[256 * 1024];  /* from the guest */
 	uint8_t build[256 * 1024]; /* to the guest */
@@ -309,7 +311,11 @@ static void op_buffer_detach(void *ctx, enum nvsp_buffer buffer)
 
 static void op_offer(void *ctx, uint32_t count)
 {
-	((struct loopback_host *)ctx)->offered = count;
+	struct loopback_host *host = ctx;
+
+	host->offered = count;
+	if (host->offer_fn)
+		host->offer_fn(host->offer_ctx, count);
 }
 
 static void op_nvsp_changed(void *ctx)
@@ -483,26 +489,31 @@ static int channel_poll(struct loopback_host *host, uint32_t index)
 
 /* ---- transport ---- */
 
-static int transport_gpadl_add(void *ctx, const struct fake_pages *pages)
+int loopback_host_gpadl_add(struct loopback_host *host, const struct gpadl *gpadl)
 {
-	struct loopback_host *host = ctx;
-
-	if (gpadl_find(host, pages->gpadl->id))
+	if (gpadl_find(host, gpadl->id))
 		return -EEXIST;
 	for (size_t i = 0; i < MAX_GPADLS; i++) {
 		if (host->gpadls[i].gpadl)
 			continue;
-		host->gpadls[i] = (struct host_gpadl){pages->gpadl->id, pages->gpadl};
+		host->gpadls[i] = (struct host_gpadl){gpadl->id, gpadl};
 		return 0;
 	}
 	return -ENOSPC;
 }
 
-static int transport_gpadl_remove(void *ctx, uint32_t gpadl_id)
+static int transport_gpadl_add(void *ctx, uint32_t sub_index, const struct fake_pages *pages)
+{
+	(void)sub_index;
+	return loopback_host_gpadl_add(ctx, pages->gpadl);
+}
+
+static int transport_gpadl_remove(void *ctx, uint32_t sub_index, uint32_t gpadl_id)
 {
 	struct loopback_host *host = ctx;
 	struct host_gpadl *found = gpadl_find(host, gpadl_id);
 
+	(void)sub_index;
 	if (!found)
 		return -ENOENT;
 	nvsp_session_gpadl_removed(host->nvsp, gpadl_id);
@@ -664,6 +675,12 @@ void loopback_host_on_frame(struct loopback_host *host, loopback_frame_fn fn, vo
 {
 	host->frame_fn = fn;
 	host->frame_ctx = ctx;
+}
+
+void loopback_host_on_offer(struct loopback_host *host, loopback_offer_fn fn, void *ctx)
+{
+	host->offer_fn = fn;
+	host->offer_ctx = ctx;
 }
 
 struct nvsp_session *loopback_host_nvsp(struct loopback_host *host)

@@ -13,6 +13,7 @@
 #include "tests/fake_guest/fake_netvsc.h"
 
 struct fake_space;
+struct gpadl;
 struct loopback_host;
 
 struct loopback_config {
@@ -47,6 +48,12 @@ struct loopback_frame {
  * (no section or ring room), -ENOTCONN, -EMSGSIZE. */
 int loopback_host_send(struct loopback_host *host, uint32_t channel,
 		       const struct loopback_frame *frames, size_t count);
+
+/* For a bus between the two: GPADLs as the bus's server made them (they live until gpadl_remove),
+ * and sub-channels that the host wants offered. */
+int loopback_host_gpadl_add(struct loopback_host *host, const struct gpadl *gpadl);
+typedef void (*loopback_offer_fn)(void *ctx, uint32_t count);
+void loopback_host_on_offer(struct loopback_host *host, loopback_offer_fn fn, void *ctx);
 
 struct nvsp_session *loopback_host_nvsp(struct loopback_host *host);
 struct rndis_control *loopback_host_rndis(struct loopback_host *host);

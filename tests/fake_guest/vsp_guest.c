@@ -246,7 +246,7 @@ void vsp_guest_destroy(struct vsp_guest *guest)
 
 /* ---- the driver's transport ---- */
 
-static int transport_gpadl_add(void *ctx, const struct fake_pages *pages)
+static int transport_gpadl_add(void *ctx, uint32_t sub_index, const struct fake_pages *pages)
 {
 	struct vsp_guest *guest = ctx;
 	size_t ranges = gpadl_encode(pages->gpadl, NULL, 0);
@@ -256,6 +256,7 @@ static int transport_gpadl_add(void *ctx, const struct fake_pages *pages)
 
 	if (!add)
 		return -ENOMEM;
+	(void)sub_index; /* the socket has one space of ids for a vNIC */
 	add->gpadl_id = pages->gpadl->id;
 	add->range_count = pages->gpadl->range_count;
 	gpadl_encode(pages->gpadl, add->ranges, ranges);
@@ -265,10 +266,11 @@ static int transport_gpadl_add(void *ctx, const struct fake_pages *pages)
 	return rc;
 }
 
-static int transport_gpadl_remove(void *ctx, uint32_t gpadl_id)
+static int transport_gpadl_remove(void *ctx, uint32_t sub_index, uint32_t gpadl_id)
 {
 	struct vsp_gpadl_remove remove = {.gpadl_id = gpadl_id};
 
+	(void)sub_index;
 	return request(ctx, &remove.header, VSP_GPADL_REMOVE, sizeof(remove), NULL, 0,
 		       sizeof(struct vsp_header));
 }

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "tests/fake_guest/fake_bus.h"
 #include "tests/fake_guest/fake_space.h"
 #include "tests/fake_guest/loopback_host.h"
 #include "tests/unit/test_main.h"
@@ -19,6 +20,7 @@
 struct world {
 	struct fake_space *space;
 	struct loopback_host *host;
+	struct fake_bus *bus; /* NULL: plain calls */
 	struct fake_netvsc *nv;
 	/* What the host saw of the guest, and the guest of the host. */
 	size_t seen;
@@ -100,6 +102,7 @@ static void start(const struct fake_netvsc_config *config, uint32_t max_channels
 static int tear_down(void **state)
 {
 	(void)state;
+	fake_bus_destroy(world.bus);
 	loopback_host_destroy(world.host);
 	fake_netvsc_destroy(world.nv);
 	fake_space_destroy(world.space);
@@ -473,7 +476,7 @@ static void gpadl_torn_down_under_the_host_is_survived(void **state)
 	(void)state;
 	start(&(struct fake_netvsc_config){0}, 1);
 	id = nvsp_session_layout(loopback_host_nvsp(world.host), NVSP_BUFFER_SEND)->gpadl_id;
-	assert_int_equal(loopback_transport.gpadl_remove(world.host, id), 0);
+	assert_int_equal(loopback_transport.gpadl_remove(world.host, 0, id), 0);
 	assert_int_equal(fake_netvsc_send(world.nv, 0, FAKE_SECTION, &tx, 1), 0);
 	assert_int_equal(fake_netvsc_drain(world.nv, 100), 0);
 	assert_int_equal(fake_netvsc_counts(world.nv)->tx_refused, 1);
@@ -502,6 +505,94 @@ static void rss_with_entries_past_the_channels_is_refused(void **state)
 	assert_good();
 }
 
+/* ---- the whole bus ---- */
+
+static void bus_start(uint32_t version, uint32_t channels)
+{
+	const struct fake_netvsc_config config = {.channels = channels};
+	int rc;
+
+	world_make(&config, 4);
+	fake_netvsc_destroy(world.nv);
+	world.nv = NULL;
+	assert_int_equal(fake_bus_create(world.space, world.host, 4, &world.bus), 0);
+	assert_int_equal(fake_bus_connect(world.bus, version), 0);
+	assert_int_equal(
+		fake_netvsc_create(world.space, &fake_bus_transport, world.bus, &config, &world.nv),
+		0);
+	rc = fake_netvsc_start(world.nv);
+	if (rc)
+		fail_msg("start: %d, %s", rc, fake_netvsc_violation(world.nv));
+}
+
+static void linux_probes_over_vmbus_and_leaves_nothing(void **state)
+{
+	struct vmbus_server_counts counts;
+	uint8_t frame[1514];
+	struct fake_tx tx = {.frame = frame, .length = sizeof(frame)};
+
+	(void)state;
+	bus_start(0, 4);
+	assert_int_equal(fake_bus_version(world.bus), 5 << 16 | 3);
+	fill(frame, sizeof(frame), 9);
+	for (int i = 0; i < 20; i++) {
+		fake_bus_counts(world.bus, &counts);
+		assert_int_equal(counts.open, 4);
+		assert_int_equal(counts.gpadls, 6); /* four rings, two buffers */
+		assert_int_equal(fake_netvsc_send(world.nv, 3, FAKE_MIXED, &tx, 1), 0);
+		assert_int_equal(fake_netvsc_drain(world.nv, 100), 0);
+		assert_int_equal(world.seen, i + 1);
+		assert_int_equal(world.sums[i], sum(frame, sizeof(frame)));
+		assert_int_equal(fake_netvsc_stop(world.nv), 0);
+		fake_bus_counts(world.bus, &counts);
+		assert_int_equal(counts.open, 0);
+		assert_int_equal(counts.gpadls, 0);
+		assert_int_equal(loopback_host_gpadls(world.host), 0);
+		assert_int_equal(fake_netvsc_start(world.nv), 0);
+	}
+	assert_good();
+}
+
+static void kexec_finds_a_clean_bus(void **state)
+{
+	struct vmbus_server_counts counts;
+
+	(void)state;
+	bus_start(0, 4);
+	for (int i = 0; i < 5; i++) {
+		/* The old kernel closes nothing; half of the time it does not even unload. */
+		if (i % 2)
+			assert_int_equal(fake_bus_unload(world.bus), 0);
+		fake_netvsc_destroy(world.nv);
+		world.nv = NULL;
+		assert_int_equal(fake_bus_connect(world.bus, 0), 0);
+		fake_bus_counts(world.bus, &counts);
+		assert_int_equal(counts.open, 0);
+		assert_int_equal(counts.gpadls, 0);
+		assert_int_equal(loopback_host_gpadls(world.host), 0);
+		assert_int_equal(nvsp_session_version(loopback_host_nvsp(world.host)), 0);
+		assert_int_equal(fake_netvsc_create(world.space, &fake_bus_transport, world.bus,
+						    &(struct fake_netvsc_config){.channels = 4},
+						    &world.nv),
+				 0);
+		assert_int_equal(fake_netvsc_start(world.nv), 0);
+	}
+	assert_good();
+}
+
+static void older_buses_carry_the_nic_too(void **state)
+{
+	static const uint32_t versions[] = {5 << 16 | 2, 5 << 16 | 1, 5 << 16,	  4 << 16 | 1,
+					    4 << 16,	 3 << 16,     2 << 16 | 4};
+
+	for (size_t i = 0; i < ARRAY_LENGTH(versions); i++) {
+		bus_start(versions[i], 2);
+		assert_int_equal(fake_netvsc_stop(world.nv), 0);
+		assert_good();
+		tear_down(state);
+	}
+}
+
 #define TEST(name) cmocka_unit_test_teardown(name, tear_down)
 
 int main(void)
@@ -522,6 +613,9 @@ int main(void)
 		TEST(broken_ring_index_stops_the_host),
 		TEST(gpadl_torn_down_under_the_host_is_survived),
 		TEST(rss_with_entries_past_the_channels_is_refused),
+		TEST(linux_probes_over_vmbus_and_leaves_nothing),
+		TEST(kexec_finds_a_clean_bus),
+		TEST(older_buses_carry_the_nic_too),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

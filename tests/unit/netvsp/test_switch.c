@@ -114,17 +114,27 @@ static int teardown(void **state)
 	return missing;
 }
 
-static void send_tagged(struct switch_fixture *fixture, unsigned int port,
-			struct rte_ether_addr from, struct rte_ether_addr to, uint16_t vlan)
+/* A frame of 60 bytes. */
+static struct rte_mbuf *make_frame(struct switch_fixture *fixture, struct rte_ether_addr from,
+				   struct rte_ether_addr to)
 {
 	struct rte_mbuf *mbuf = mbuf_pools_alloc(&fixture->pools, 60);
 	struct rte_ether_hdr *header;
 
 	assert_non_null(mbuf);
 	header = (struct rte_ether_hdr *)rte_pktmbuf_append(mbuf, 60);
-	memset(header, 0, 60);
+	assert_non_null(header);
 	header->src_addr = from;
 	header->dst_addr = to;
+	header->ether_type = 0;
+	return mbuf;
+}
+
+static void send_tagged(struct switch_fixture *fixture, unsigned int port,
+			struct rte_ether_addr from, struct rte_ether_addr to, uint16_t vlan)
+{
+	struct rte_mbuf *mbuf = make_frame(fixture, from, to);
+
 	if (vlan) {
 		mbuf->ol_flags |= RTE_MBUF_F_RX_VLAN_STRIPPED;
 		mbuf->vlan_tci = vlan;
@@ -313,11 +323,8 @@ static void port_that_is_removed_is_forgotten(void **state)
 static void port_removed_with_frames_staged_frees_them(void **state)
 {
 	struct switch_fixture *fixture = *state;
-	struct rte_mbuf *mbuf = mbuf_pools_alloc(&fixture->pools, 60);
-	struct rte_ether_hdr *header = (struct rte_ether_hdr *)rte_pktmbuf_append(mbuf, 60);
+	struct rte_mbuf *mbuf = make_frame(fixture, address(2, 2), address(2, 9));
 
-	header->src_addr = address(2, 2);
-	header->dst_addr = address(2, 9);
 	vswitch_forward(fixture->sw, fixture->ports[2].port, &mbuf, 1);
 	vswitch_remove_port(fixture->sw, fixture->ports[4].port);
 	vswitch_flush(fixture->sw);
@@ -359,11 +366,11 @@ static void multicast_source_and_runt_are_malformed(void **state)
 {
 	struct switch_fixture *fixture = *state;
 	struct rte_ether_addr group = {.addr_bytes = {0x01, 0, 0x5e, 0, 0, 1}}, none = {0};
-	struct rte_mbuf *mbuf = mbuf_pools_alloc(&fixture->pools, 60);
+	struct rte_mbuf *mbuf = make_frame(fixture, address(2, 2), address(2, 9));
 
 	send_frame(fixture, 2, group, address(2, 9));
 	send_frame(fixture, 2, none, address(2, 9));
-	memset(rte_pktmbuf_append(mbuf, 13), 2, 13);
+	rte_pktmbuf_trim(mbuf, 47);
 	vswitch_forward(fixture->sw, fixture->ports[2].port, &mbuf, 1);
 	vswitch_flush(fixture->sw);
 	assert_frames(fixture, 0, 0, 0, 0, 0);
@@ -392,14 +399,8 @@ static void burst_is_flushed_once(void **state)
 	struct switch_fixture *fixture = *state;
 	struct rte_mbuf *mbufs[200];
 
-	for (unsigned int i = 0; i < 200; i++) {
-		struct rte_ether_hdr *header;
-
-		mbufs[i] = mbuf_pools_alloc(&fixture->pools, 60);
-		header = (struct rte_ether_hdr *)rte_pktmbuf_append(mbufs[i], 60);
-		header->src_addr = address(2, 2);
-		header->dst_addr = address(2, 9);
-	}
+	for (unsigned int i = 0; i < 200; i++)
+		mbufs[i] = make_frame(fixture, address(2, 2), address(2, 9));
 	vswitch_forward(fixture->sw, fixture->ports[2].port, mbufs, 200);
 	vswitch_flush(fixture->sw);
 	assert_frames(fixture, 200, 200, 0, 200, 200);

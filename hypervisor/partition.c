@@ -27,6 +27,7 @@
 #include "hypervisor/message_inbox.h"
 #include "hypervisor/platform.h"
 #include "hypervisor/synic.h"
+#include "hypervisor/vm_ic.h"
 #include "hypervisor/vsp_client.h"
 #include "vmbus/event_signal.h"
 #include "vmbus/guest_memory.h"
@@ -49,6 +50,7 @@ struct partition {
 	bool platform_made;
 	struct vmbus_server *server;
 	struct vsp_client *nics[VM_MAX_NICS];
+	struct vm_ic *ic;
 	struct message_inbox inbox;
 	int wake;
 	struct event_watch *wake_watch;
@@ -307,6 +309,35 @@ static int nics_make(struct partition *partition, struct vm_error *error)
 	return result;
 }
 
+static void power_button_press(void *ctx)
+{
+	struct partition *partition = ctx;
+	const uint64_t one = 1;
+	int line = partition->config.engine->get_line_fd(partition->engine, ACPI_LINE_POWER_BUTTON);
+
+	if (line < 0 || write(line, &one, sizeof(one)) < 0)
+		log_warn("the power button cannot be pressed");
+}
+
+static int ic_make(struct partition *partition, struct vm_error *error)
+{
+	const struct vm_ic_config config = {
+		.loop = partition->config.loop,
+		.memory = partition->memory,
+		.signals = &partition->signals,
+		.server = partition->server,
+		.engine = partition->config.engine,
+		.partition = partition->engine,
+		.refused = power_button_press,
+		.ctx = partition,
+	};
+	int result = vm_ic_create(&config, &partition->ic);
+
+	return result ? vm_error_set(error, EXIT_NO_MEMORY, result,
+				     "cannot offer the integration services: %s", strerror(-result))
+		      : 0;
+}
+
 static int wake_make(struct partition *partition, struct vm_error *error)
 {
 	int result;
@@ -342,6 +373,8 @@ int partition_create(const struct partition_config *config, struct partition **p
 		result = engine_make(made, error);
 	if (!result)
 		result = nics_make(made, error);
+	if (!result)
+		result = ic_make(made, error);
 	if (result) {
 		partition_destroy(made);
 		return result;
@@ -360,6 +393,7 @@ void partition_destroy(struct partition *partition)
 	event_timer_cancel(partition->retry);
 	for (size_t i = 0; i < VM_MAX_NICS; i++)
 		vsp_client_destroy(partition->nics[i]);
+	vm_ic_destroy(partition->ic);
 	vmbus_server_destroy(partition->server);
 	if (partition->platform_made)
 		platform_fini(&partition->platform);
@@ -380,13 +414,10 @@ int partition_start(struct partition *partition, struct vm_error *error)
 	return partition->config.engine->start(partition->engine, &partition->boot, error);
 }
 
-void partition_press_power_button(struct partition *partition)
+void partition_request_power_off(struct partition *partition, uint32_t timeout_seconds)
 {
-	const uint64_t one = 1;
-	int line = partition->config.engine->get_line_fd(partition->engine, ACPI_LINE_POWER_BUTTON);
-
-	if (line < 0 || write(line, &one, sizeof(one)) < 0)
-		log_warn("the power button cannot be pressed");
+	if (vm_ic_request_power_off(partition->ic, timeout_seconds) < 0)
+		power_button_press(partition);
 }
 
 void partition_get_status(const struct partition *partition, struct vm_status *status)
@@ -398,6 +429,7 @@ void partition_get_status(const struct partition *partition, struct vm_status *s
 	status->vmbus_offered = counts.offered;
 	status->vmbus_open = counts.open;
 	status->vmbus_gpadls = counts.gpadls;
+	vm_ic_get_status(partition->ic, status);
 	for (size_t i = 0; i < partition->config.vm->nic_count; i++)
 		vsp_client_get_status(partition->nics[i], &status->nics[i]);
 }

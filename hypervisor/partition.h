@@ -7,6 +7,7 @@
 #define LUNAR_HYPERVISOR_PARTITION_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "hypervisor/vm.h"
 
@@ -45,8 +46,9 @@ void partition_destroy(struct partition *partition);
 
 /* Sets the VPs going; once. */
 int partition_start(struct partition *partition, struct vm_error *error);
-void partition_press_power_button(struct partition *partition);
-/* Fills the parts of *status that are the partition's: VMBus and NICs. */
+/* Asks the guest to power off: its shutdown service, or its power button where there is none. */
+void partition_request_power_off(struct partition *partition, uint32_t timeout_seconds);
+/* Fills the parts of *status that are the partition's: VMBus, integration components and NICs. */
 void partition_get_status(const struct partition *partition, struct vm_status *status);
 
 #endif

@@ -268,11 +268,12 @@ int vm_request_stop(struct vm *vm, bool force, uint32_t deadline_ms)
 		return -EINVAL;
 	if (force)
 		return order_give(vm, false);
-	partition_press_power_button(vm->partition);
+	if (deadline_ms == 0)
+		deadline_ms = VM_STOP_DEADLINE_MS;
+	partition_request_power_off(vm->partition, deadline_ms / 1000);
 	if (vm->stop_deadline)
-		return 0; /* pressed once more; the first deadline stands */
-	return event_loop_after_ms(vm->loop, deadline_ms ? deadline_ms : VM_STOP_DEADLINE_MS,
-				   on_stop_deadline, vm, &vm->stop_deadline);
+		return 0; /* asked once more; the first deadline stands */
+	return event_loop_after_ms(vm->loop, deadline_ms, on_stop_deadline, vm, &vm->stop_deadline);
 }
 
 int vm_request_reboot(struct vm *vm)

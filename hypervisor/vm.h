@@ -79,6 +79,8 @@ struct vm_status {
 	uint32_t vmbus_offered;	  /* channels offered, sub-channels included */
 	uint32_t vmbus_open;	  /* channels open */
 	uint32_t vmbus_gpadls;	  /* in progress included */
+	const char *heartbeat;	  /* "absent" (no driver), "ok" or "lost"; NULL unless running */
+	bool shutdown_ready;	  /* the guest takes requests to shut down over the VMBus */
 	const char *console_path; /* file or socket; NULL for stdio; valid as long as the VM */
 	size_t nic_count;	  /* in the order of vm_config.nics */
 	struct vm_nic_status nics[VM_MAX_NICS];
@@ -110,8 +112,9 @@ void vm_destroy(struct vm *vm);
 int vm_start(struct vm *vm, struct vm_error *error);
 
 /*
- * Graceful: presses the guest's ACPI power button and stops it by force when it has not powered off
- * after deadline_ms (0: VM_STOP_DEADLINE_MS). Force: stops the VPs now. Either way the end is told
+ * Graceful: asks the guest's shutdown service, or presses its ACPI power button where it has none
+ * or refuses, and stops it by force when it has not powered off after deadline_ms (0:
+ * VM_STOP_DEADLINE_MS). Force: stops the VPs now. Either way the end is told
  * by the state callback, never from within this call.
  * Returns 0, or -EINVAL unless running. A second call with force overrides a graceful one.
  */

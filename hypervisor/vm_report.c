@@ -72,7 +72,7 @@ json_t *vm_report_json(const struct vm_config *config, const struct vm_status *s
 	json_t *nics = json_array();
 	const char *console_path =
 		status->console_path ? status->console_path : config->console_path;
-	json_t *console, *vmbus;
+	json_t *console, *vmbus, *guest;
 
 	for (size_t i = 0; i < config->nic_count; i++)
 		if (json_array_append_new(nics, nic_json(&config->nics[i], &status->nics[i])) < 0) {
@@ -85,16 +85,18 @@ json_t *vm_report_json(const struct vm_config *config, const struct vm_status *s
 			  "channels_offered", (json_int_t)status->vmbus_offered, "channels_open",
 			  (json_int_t)status->vmbus_open, "gpadls",
 			  (json_int_t)status->vmbus_gpadls);
-	return json_pack("{ss ss so so so sI sI sb sI sI so so so so so so}", "name", config->name,
-			 "state", state, "reason", text_or_null(status->reason), "engine",
-			 text_or_null(status->engine), "pid",
+	guest = json_pack("{so sb}", "heartbeat", text_or_null(status->heartbeat), "shutdown_ready",
+			  status->shutdown_ready);
+	return json_pack("{ss ss so so so sI sI sb sI sI so so so so so so so}", "name",
+			 config->name, "state", state, "reason", text_or_null(status->reason),
+			 "engine", text_or_null(status->engine), "pid",
 			 status->pid ? json_integer(status->pid) : json_null(), "vps",
 			 (json_int_t)config->vps, "memory_bytes", count(config->memory_bytes),
 			 "huge_pages", config->huge_pages, "uptime_ms", count(status->uptime_ms),
 			 "reboots", (json_int_t)status->reboots, "kernel",
 			 text_or_null(config->kernel), "initrd", text_or_null(config->initrd),
 			 "cmdline", utf8_text(config->cmdline), "console", console, "vmbus", vmbus,
-			 "nics", nics);
+			 "guest", guest, "nics", nics);
 }
 
 static void write_head(FILE *out, const char *name, const char *type, const char *help)
@@ -184,6 +186,9 @@ char *vm_report_metrics(const struct vm_config *config, const struct vm_status *
 	write_one(out, config, "lunar_vmbus_gpadls", "gauge",
 		  "Guest page lists lent to the host, those in progress included.",
 		  status->vmbus_gpadls);
+	write_one(out, config, "lunar_guest_heartbeat", "gauge",
+		  "1 while the guest answers heartbeats.",
+		  status->heartbeat && strcmp(status->heartbeat, "ok") == 0);
 	if (config->nic_count)
 		write_nics(out, config, status);
 	failed = ferror(out) != 0;

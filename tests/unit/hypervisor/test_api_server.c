@@ -109,6 +109,8 @@ static void fill_vm(struct fixture *f)
 				       .vmbus_offered = 3,
 				       .vmbus_open = 2,
 				       .vmbus_gpadls = 5,
+				       .heartbeat = "ok",
+				       .shutdown_ready = true,
 				       .console_path = "/run/c.sock",
 				       .nic_count = 1};
 	f->status.nics[0] =
@@ -202,7 +204,8 @@ static int request(struct fixture *f, const char *text, const char **body)
 	client_send(fd, text, strlen(text));
 	assert_true(client_read_all(f, fd, 5000) > 0);
 	close(fd);
-	assert_int_equal(sscanf(f->answer, "HTTP/1.1 %d", &status), 1);
+	assert_memory_equal(f->answer, "HTTP/1.1 ", 9);
+	status = (int)strtol(f->answer + 9, NULL, 10);
 	*body = strstr(f->answer, "\r\n\r\n");
 	assert_non_null(*body);
 	*body += 4;
@@ -241,6 +244,7 @@ static void get_tells_configuration_and_status(void **state)
 		"\"console\": {\"kind\": \"socket\", \"path\": \"/run/c.sock\"}, "
 		"\"vmbus\": {\"version\": \"5.3\", \"channels_offered\": 3, \"channels_open\": 2, "
 		"\"gpadls\": 5}, "
+		"\"guest\": {\"heartbeat\": \"ok\", \"shutdown_ready\": true}, "
 		"\"nics\": [{\"mac\": \"02:00:00:00:ab:01\", \"switch\": \"/run/s\", "
 		"\"spoof_guard\": true, "
 		"\"mtu_max\": 9000, \"queues_max\": 4, \"link\": \"open\", \"nvsp_version\": "
@@ -277,6 +281,7 @@ static void get_tells_what_is_not_there_yet_as_null(void **state)
 	assert_string_equal(json_string_value(json_object_get(json, "state")), "crashed");
 	assert_string_equal(json_string_value(json_object_get(json, "reason")), "guest panic");
 	assert_true(json_is_null(json_object_get(json_object_get(json, "vmbus"), "version")));
+	assert_true(json_is_null(json_object_get(json_object_get(json, "guest"), "heartbeat")));
 	nic = json_array_get(json_object_get(json, "nics"), 0);
 	assert_string_equal(json_string_value(json_object_get(nic, "link")), "disconnected");
 	assert_true(json_is_null(json_object_get(nic, "nvsp_version")));

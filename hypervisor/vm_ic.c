@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * See vm_ic.h.
+ */
+#include "hypervisor/vm_ic.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "hypervisor/engine.h"
+#include "hypervisor/vm.h"
+#include "ic/heartbeat.h"
+#include "ic/ic_channel.h"
+#include "ic/shutdown.h"
+
+struct vm_ic {
+	struct vm_ic_config config;
+	struct ic_shutdown *shutdown;
+	struct ic_heartbeat *heartbeat;
+};
+
+static int on_connect_event(void *ctx, uint32_t connection_id, int eventfd)
+{
+	struct vm_ic *ic = ctx;
+
+	return ic->config.engine->connect_event(ic->config.partition, connection_id, eventfd);
+}
+
+static void on_disconnect_event(void *ctx, uint32_t connection_id)
+{
+	struct vm_ic *ic = ctx;
+
+	ic->config.engine->disconnect_event(ic->config.partition, connection_id);
+}
+
+static int on_get_sint_fd(void *ctx, uint32_t vp)
+{
+	struct vm_ic *ic = ctx;
+	struct engine_sint_fds fds;
+	int rc = ic->config.engine->get_sint_fds(ic->config.partition, vp, &fds);
+
+	return rc < 0 ? rc : fds.raise;
+}
+
+static const struct ic_bus_ops bus_ops = {
+	.connect_event = on_connect_event,
+	.disconnect_event = on_disconnect_event,
+	.get_sint_fd = on_get_sint_fd,
+};
+
+static void on_shutdown_answered(void *ctx, bool accepted)
+{
+	struct vm_ic *ic = ctx;
+
+	if (!accepted)
+		ic->config.refused(ic->config.ctx);
+}
+
+int vm_ic_create(const struct vm_ic_config *config, struct vm_ic **ic)
+{
+	struct vm_ic *made = calloc(1, sizeof(*made));
+	const struct ic_bus bus = {
+		.server = config->server,
+		.memory = config->memory,
+		.signals = config->signals,
+		.loop = config->loop,
+		.ops = &bus_ops,
+		.ctx = made,
+	};
+	int rc;
+
+	if (!made)
+		return -ENOMEM;
+	made->config = *config;
+	rc = ic_shutdown_create(&bus, on_shutdown_answered, made, &made->shutdown);
+	if (rc == 0)
+		rc = ic_heartbeat_create(&bus, IC_HEARTBEAT_PERIOD_MS, &made->heartbeat);
+	if (rc < 0) {
+		vm_ic_destroy(made);
+		return rc;
+	}
+	*ic = made;
+	return 0;
+}
+
+void vm_ic_destroy(struct vm_ic *ic)
+{
+	if (!ic)
+		return;
+	ic_heartbeat_destroy(ic->heartbeat);
+	ic_shutdown_destroy(ic->shutdown);
+	free(ic);
+}
+
+int vm_ic_request_power_off(struct vm_ic *ic, uint32_t timeout_seconds)
+{
+	return ic_shutdown_request(ic->shutdown, IC_POWER_OFF, timeout_seconds);
+}
+
+void vm_ic_get_status(const struct vm_ic *ic, struct vm_status *status)
+{
+	struct ic_heartbeat_state heartbeat;
+
+	ic_heartbeat_get(ic->heartbeat, &heartbeat);
+	status->heartbeat = ic_heartbeat_health_name(heartbeat.health);
+	status->shutdown_ready = ic_shutdown_is_ready(ic->shutdown);
+}

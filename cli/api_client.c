@@ -15,7 +15,7 @@
 #include "base/fd_passing.h"
 #include "hypervisor/vm_paths.h"
 
-#define ANSWER_MAX_BYTES (1024 * 1024)
+#define ANSWER_MAX_BYTES ((size_t)1024 * 1024)
 #define PATH_BYTES	 256
 
 struct answer {
@@ -55,10 +55,12 @@ static size_t answer_append(char *bytes, size_t size, size_t count, void *ctx)
 	char *grown;
 
 	count *= size;
+	if (count == 0)
+		return 0;
 	if (count > ANSWER_MAX_BYTES - answer->length)
 		return 0; /* libcurl ends the transfer */
 	grown = realloc(answer->bytes, answer->length + count);
-	if (!grown && count)
+	if (!grown)
 		return 0;
 	answer->bytes = grown;
 	memcpy(answer->bytes + answer->length, bytes, count);

@@ -26,7 +26,7 @@ static void copy_printable(char *out, size_t out_bytes, const char *text)
 		unsigned char c = (unsigned char)text[n];
 		bool c1 = n > 0 && (unsigned char)text[n - 1] == 0xc2 && c >= 0x80 && c < 0xa0;
 
-		out[n] = c < 0x20 || c == 0x7f || c1 ? '?' : text[n];
+		out[n] = (char)(c < 0x20 || c == 0x7f || c1 ? '?' : text[n]);
 	}
 	out[n] = '\0';
 }

@@ -59,12 +59,12 @@ enum exit_code vm_store_load(const char *name, struct vm_config **config, struct
 		return EXIT_CONFIG;
 	if (strcmp((*config)->name, name) == 0)
 		return EXIT_OK;
-	code = cli_error_set(error, EXIT_CONFIG,
-			     "%s: names the VM %s; rename the file or correct the name", path,
-			     (*config)->name);
+	(void)cli_error_set(error, EXIT_CONFIG,
+			    "%s: names the VM %s; rename the file or correct the name", path,
+			    (*config)->name);
 	vm_config_free(*config);
 	*config = NULL;
-	return code;
+	return EXIT_CONFIG;
 }
 
 /* Whether two NICs would meet on one switch with one MAC. Tells the first such pair. */

@@ -348,6 +348,7 @@ static void server_readable(void *ctx, int fd, uint32_t events)
  */
 static void server_run(struct api_server *server)
 {
+	MHD_UNSIGNED_LONG_LONG idle_ms = server->limits.idle_seconds * 1000ULL;
 	MHD_UNSIGNED_LONG_LONG timeout_ms;
 
 	server->closed_one = false;
@@ -358,8 +359,8 @@ static void server_run(struct api_server *server)
 		timeout_ms = 0;
 	else if (MHD_get_timeout(server->daemon, &timeout_ms) != MHD_YES)
 		return;
-	if (timeout_ms > server->limits.idle_seconds * 1000)
-		timeout_ms = server->limits.idle_seconds * 1000;
+	if (timeout_ms > idle_ms)
+		timeout_ms = idle_ms;
 	if (event_loop_after_ms(server->loop, (uint32_t)timeout_ms, server_timer_fired, server,
 				&server->timer) < 0)
 		server->timer = NULL;

@@ -119,7 +119,7 @@ static void quote(char *out, size_t out_bytes, const char *value)
 	size_t n = 0;
 
 	for (; value[n] && n + 4 < out_bytes && n < 48; n++)
-		out[n] = value[n] >= 0x20 && value[n] < 0x7f ? value[n] : '?';
+		out[n] = (char)(value[n] >= 0x20 && value[n] < 0x7f ? value[n] : '?');
 	snprintf(out + n, out_bytes - n, "%s", value[n] ? "..." : "");
 }
 
@@ -173,24 +173,27 @@ __attribute__((format(printf, 3, 0))) static void fault_note(cyaml_log_t level, 
 							     const char *format, va_list args)
 {
 	struct fault *fault = ctx;
+	static const char entry_head[] = "  in sequence entry '";
 	const char *colon;
 	char text[256];
-	int entry;
 
 	if (level != CYAML_LOG_ERROR)
 		return;
 	vsnprintf(text, sizeof(text), format, args);
 	text[strcspn(text, "\n")] = '\0';
-	if (sscanf(text, " in sequence entry '%d'", &entry) == 1) {
-		fault->entry = entry - 1; /* it counts the entry that it is in */
+	if (strncmp(text, entry_head, sizeof(entry_head) - 1) == 0) {
+		/* It counts the entry that it is in. */
+		fault->entry = (int)strtol(text + sizeof(entry_head) - 1, NULL, 10) - 1;
 		fault->innermost_known = true;
 	} else if (strncmp(text, "  in mapping", 12) == 0) {
 		if (!fault->innermost_known)
 			(void)sscanf(text, "  in mapping field '%31[^']'", fault->field);
 		fault->innermost_known = true;
 	} else if (!fault->in_backtrace && strcmp(text, "Load: Backtrace:") != 0) {
-		colon = strrchr(text, ':');
-		snprintf(fault->key, sizeof(fault->key), "%s", colon && colon[1] ? colon + 2 : "");
+		/* "Load: Unexpected key: KEY", "Load: Missing required mapping field: KEY" */
+		colon = strstr(text + strcspn(text, " "), ": ");
+		snprintf(fault->key, sizeof(fault->key), "%.*s", (int)sizeof(fault->key) - 1,
+			 colon ? colon + 2 : "");
 	} else {
 		fault->in_backtrace = true;
 	}
@@ -202,16 +205,19 @@ static int complain_unknown_key(struct parse *parse, const struct fault *fault)
 	char known[256] = "";
 	char shown[YAML_OUTLINE_KEY_BYTES + 8];
 	size_t used = 0;
+	int rc;
 
 	for (size_t i = 0; fields[i].key && used < sizeof(known); i++)
 		used += (size_t)snprintf(known + used, sizeof(known) - used, "%s%s", i ? ", " : "",
 					 fields[i].key);
 	quote(shown, sizeof(shown), fault->key);
 	parse->key = shown;
-	return complain_line(parse,
-			     yaml_outline_line(&parse->outline, parse->nic >= 0 ? "nics" : NULL,
-					       parse->nic, fault->key),
-			     "unknown key; use one of %s", known);
+	rc = complain_line(parse,
+			   yaml_outline_line(&parse->outline, parse->nic >= 0 ? "nics" : NULL,
+					     parse->nic, fault->key),
+			   "unknown key; use one of %s", known);
+	parse->key = NULL;
+	return rc;
 }
 
 /* The structure is not the schema's. */

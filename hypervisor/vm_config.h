@@ -50,8 +50,8 @@ struct vm_config {
 	size_t nic_count;
 };
 
-#define VM_CONFIG_MAX_BYTES	(64 * 1024) /* of the file; a larger one is refused unread */
-#define VM_CONFIG_MESSAGE_BYTES 512	    /* enough for every message of the functions below */
+#define VM_CONFIG_MAX_BYTES	65536 /* of the file; a larger one is refused unread */
+#define VM_CONFIG_MESSAGE_BYTES 512   /* enough for every message of the functions below */
 
 /*
  * Reads and checks a VM's YAML file. Returns 0 (the caller frees with vm_config_free()), or -errno

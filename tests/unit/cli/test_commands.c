@@ -92,6 +92,12 @@ static int fake_reboot(void *ctx)
 	return fake->deaf ? 0 : event_loop_after_ms(fake->loop, 100, fake_rebooted, fake, &timer);
 }
 
+static void capitals(char *text, ssize_t length)
+{
+	for (ssize_t i = 0; i < length; i++)
+		text[i] = (char)toupper((unsigned char)text[i]);
+}
+
 /* The console answers what it is told, in capitals, to one visitor at a time. */
 static void fake_console(void *ctx, int fd, uint32_t events)
 {
@@ -102,8 +108,7 @@ static void fake_console(void *ctx, int fd, uint32_t events)
 	(void)ctx;
 	(void)events;
 	while ((n = recv(visitor, text, sizeof(text), 0)) > 0) {
-		for (ssize_t i = 0; i < n; i++)
-			text[i] = (char)toupper((unsigned char)text[i]);
+		capitals(text, n);
 		if (send(visitor, text, (size_t)n, MSG_NOSIGNAL) != n)
 			break;
 	}
@@ -460,7 +465,8 @@ static void start_gives_up_and_leaves_no_process(void **state)
 static void start_tells_a_vmwp_that_cannot_be_run(void **state)
 {
 	struct fixture *f = *state;
-	char *vmwp = strdup(getenv("LUNAR_VMWP"));
+	const char *given = getenv("LUNAR_VMWP");
+	char *vmwp = strdup(given ? given : "");
 
 	create_vm(f, "vm0", "");
 	setenv("LUNAR_VMWP", "/nonexistent/vmwp", 1);

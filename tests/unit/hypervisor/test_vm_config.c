@@ -181,6 +181,9 @@ static void unknown_missing_and_repeated_keys_are_named(void **state)
 		{"Name: vm0\n",
 		 "vm0.yaml:1: Name: unknown key; use one of name, vps, memory, huge_pages, "
 		 "kernel, initrd, cmdline, console, console_path, nics"},
+		{MINIMAL "a:b: 1\n",
+		 "vm0.yaml:4: a:b: unknown key; use one of name, vps, memory, huge_pages, kernel, "
+		 "initrd, cmdline, console, console_path, nics"},
 		{"memory: 1G\nkernel: /k\n", "vm0.yaml: name: missing; add this key to the file"},
 		{"name: a\nkernel: /k\n", "vm0.yaml: memory: missing; add this key to the file"},
 		{"name: a\nmemory: 1G\n", "vm0.yaml: kernel: missing; add this key to the file"},
@@ -407,8 +410,8 @@ static void hostile_text_is_refused(void **state)
 		snprintf(key, sizeof(key), "%04zx:\n", i / 6);
 		memcpy(text + i, key, 6);
 	}
-	assert_int_equal(vm_config_parse("f", text, VM_CONFIG_MAX_BYTES / 6 * 6, &config, message,
-					 sizeof(message)),
+	assert_int_equal(vm_config_parse("f", text, (size_t)VM_CONFIG_MAX_BYTES / 6 * 6, &config,
+					 message, sizeof(message)),
 			 -EINVAL);
 	assert_string_equal(message,
 			    "f:257: too many keys; this does not look like a VM's configuration");

@@ -289,6 +289,8 @@ static int transport_channel_open(void *ctx, uint32_t sub_index, uint32_t gpadl_
 	};
 	int rc;
 
+	/* Left by the channel's last life, whose interrupt nobody took: a guest's VP would have. */
+	fake_space_take_flag(guest->space, vp, FIRST_RELID + sub_index);
 	channel->kick = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	channel->irqfd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	if (channel->kick < 0 || channel->irqfd < 0) {
@@ -414,8 +416,11 @@ int vsp_guest_channel_modify(struct vsp_guest *guest, uint32_t sub_index, uint32
 {
 	struct vsp_channel_modify modify = {.sub_index = sub_index, .target_vp = vp};
 	struct guest_channel *channel = &guest->channels[sub_index];
-	int rc = request(guest, &modify.header, VSP_CHANNEL_MODIFY, sizeof(modify), &channel->irqfd,
-			 1, sizeof(struct vsp_header));
+	int rc;
+
+	fake_space_take_flag(guest->space, vp, FIRST_RELID + sub_index);
+	rc = request(guest, &modify.header, VSP_CHANNEL_MODIFY, sizeof(modify), &channel->irqfd, 1,
+		     sizeof(struct vsp_header));
 
 	if (rc == 0)
 		channel->vp = vp;

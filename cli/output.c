@@ -205,6 +205,7 @@ void output_vm_sheet(FILE *out, const json_t *vm)
 {
 	const json_t *console = json_object_get(vm, "console");
 	const json_t *vmbus = json_object_get(vm, "vmbus");
+	const json_t *guest = json_object_get(vm, "guest");
 	const json_t *nics = json_object_get(vm, "nics");
 	bool running = is_running(vm);
 	char word[OUTPUT_WORD_BYTES];
@@ -235,6 +236,11 @@ void output_vm_sheet(FILE *out, const json_t *vm)
 			   "%s, %" PRIu64 " of %" PRIu64 " channels open, %" PRIu64 " GPADLs",
 			   get_text(vmbus, "version"), get_number(vmbus, "channels_open"),
 			   get_number(vmbus, "channels_offered"), get_number(vmbus, "gpadls"));
+	if (running)
+		sheet_line(out, "guest", "heartbeat %s%s", get_text(guest, "heartbeat"),
+			   json_is_true(json_object_get(guest, "shutdown_ready"))
+				   ? ", takes shutdown requests"
+				   : "");
 	for (size_t i = 0; i < json_array_size(nics); i++)
 		sheet_nic(out, json_array_get(nics, i), i, running);
 }

@@ -58,6 +58,7 @@ static void fail_attach(struct daemon *d, enum exit_code code, const char *messa
 {
 	report(d, code, message);
 	d->exit_code = code;
+	d->force_detach = true;
 	session_stop_waiting(d->session);
 	start_detach(d);
 }
@@ -100,6 +101,22 @@ static void on_helper(void *ctx, int fd, uint32_t events)
 	helper.done(d, answer.ret, answer.why);
 }
 
+/* Opening the disk, to see whether it is in use, can make the kernel read it: so that is for the
+ * helper too. */
+static int unlink_if_unused(struct daemon *d, struct helper_answer *answer)
+{
+	char who[64];
+
+	if (!d->force_detach && disk_in_use(d->disk_name, who, sizeof(who))) {
+		snprintf(answer->why, sizeof(answer->why),
+			 "/dev/%s is in use (%s): unmount it first, or give --force", d->disk_name,
+			 who);
+		return -EBUSY;
+	}
+	snprintf(answer->why, sizeof(answer->why), "the kernel does not let go of the disk");
+	return tcmu_device_unlink(&d->device);
+}
+
 static void run_helper(struct daemon *d, bool link, int fd)
 {
 	struct helper_answer answer = {0};
@@ -111,8 +128,12 @@ static void run_helper(struct daemon *d, bool link, int fd)
 	/* A detach of this process group must not cut the kernel's work short. */
 	signal(SIGTERM, SIG_IGN);
 	signal(SIGINT, SIG_IGN);
-	answer.ret = link ? tcmu_device_link(&d->device, &why) : tcmu_device_unlink(&d->device);
-	snprintf(answer.why, sizeof(answer.why), "%s", why);
+	if (link) {
+		answer.ret = tcmu_device_link(&d->device, &why);
+		snprintf(answer.why, sizeof(answer.why), "%s", why);
+	} else {
+		answer.ret = unlink_if_unused(d, &answer);
+	}
 	if (write(fd, &answer, sizeof(answer)) != (ssize_t)sizeof(answer))
 		_exit(EXIT_INTERNAL);
 	_exit(EXIT_OK);
@@ -173,18 +194,16 @@ static void remove_device(struct daemon *d)
 
 static void on_unlinked(struct daemon *d, int ret, const char *why)
 {
-	(void)why;
-	if (ret < 0) {
-		log_error("cannot remove the disk: %s", strerror(-ret));
-		if (d->detach_client != NULL)
-			control_reply(
-				d->detach_client,
-				control_result(EXIT_INTERNAL, "the kernel does not let go of it"));
-		d->detach_client = NULL;
-		d->state = DAEMON_ATTACHED;
+	if (ret == 0) {
+		remove_device(d);
 		return;
 	}
-	remove_device(d);
+	log_warn("detach: %s", why);
+	if (d->detach_client != NULL)
+		control_reply(d->detach_client,
+			      control_result(ret == -EBUSY ? EXIT_STATE : EXIT_INTERNAL, why));
+	d->detach_client = NULL;
+	d->state = DAEMON_ATTACHED;
 }
 
 static void start_detach(struct daemon *d)
@@ -200,34 +219,27 @@ static void start_detach(struct daemon *d)
 	}
 	ret = start_helper(d, false, on_unlinked);
 	if (ret < 0)
-		on_unlinked(d, ret, "");
+		on_unlinked(d, ret, strerror(-ret));
 }
 
-/* Returns EXIT_OK where the disk may go, else why not in message. */
+/* Returns EXIT_OK where a detach may begin, else why not in message. */
 static enum exit_code may_detach(struct daemon *d, bool force, char *message, size_t size)
 {
 	struct session_status status;
-	char who[64];
 
 	if (d->state != DAEMON_ATTACHED) {
 		snprintf(message, size, "an attach or detach is under way");
 		return EXIT_STATE;
 	}
-	if (force)
-		return EXIT_OK;
-	if (disk_in_use(d->disk_name, who, sizeof(who))) {
-		snprintf(message, size, "/dev/%s is in use (%s): unmount it first, or give --force",
-			 d->disk_name, who);
-		return EXIT_STATE;
-	}
 	session_get_status(d->session, &status);
-	if (status.state != SESSION_UP) {
+	if (!force && status.state != SESSION_UP) {
 		snprintf(
 			message, size,
 			"the target is away, and the disk's cache cannot be flushed: wait, or give "
 			"--force");
 		return EXIT_STATE;
 	}
+	d->force_detach = force;
 	return EXIT_OK;
 }
 

@@ -45,6 +45,7 @@ struct daemon {
 	struct lun_geometry geometry;
 	struct tcmu_device device;
 	bool device_created;
+	bool force_detach;
 	struct disk *disk;
 	char disk_name[32];
 	struct helper helper;

@@ -213,7 +213,7 @@ int rndis_tx_next(struct rndis_tx_walk *walk, struct rndis_tx_packet *packet)
 {
 	uint32_t left = walk->total_bytes - walk->offset, length;
 	struct rndis_tx_packet found = {0};
-	struct rndis_packet header;
+	struct rndis_packet header = {0};
 	int rc;
 
 	/* Fewer bytes than a header has are padding. */

@@ -3,7 +3,7 @@
  * Where the guest's serial console goes: standard input and output, a log file, or a unix socket
  * with several readers. Output passes through one ring that the guest never waits for: a reader
  * that falls behind by more than the ring loses the oldest bytes. A new reader of the socket first
- * gets the last 64 KiB.
+ * gets the last 64 KiB. The program ignores SIGPIPE.
  */
 #ifndef LUNAR_HYPERVISOR_CONSOLE_H
 #define LUNAR_HYPERVISOR_CONSOLE_H

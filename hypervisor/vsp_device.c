@@ -28,9 +28,7 @@
 #define TAG_SUB(tag)		 ((uint32_t)((tag) >> 32))
 #define TAG_GPADL(tag)		 ((uint32_t)(tag))
 
-/* f8615163-df3e-46c5-913f-f2d2f965ed0e: network */
-static const struct vmbus_guid nic_interface = {{0x63, 0x51, 0x61, 0xf8, 0x3e, 0xdf, 0xc5, 0x46,
-						 0x91, 0x3f, 0xf2, 0xd2, 0xf9, 0x65, 0xed, 0x0e}};
+static const struct vmbus_guid nic_interface = {VMBUS_INTERFACE_NIC};
 
 /* The SINT2 fd of target_vp, behind fds[count]; returns the new count, or -EINVAL. */
 static int target_fd_add(const struct vsp_client *client, uint32_t target_vp, int *fds, int count)

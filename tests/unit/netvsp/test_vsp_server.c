@@ -120,24 +120,31 @@ static int say_hello(struct client *client)
 }
 
 struct memory_message {
-	struct vsp_memory memory;
-	struct vsp_region regions[GUEST_MEMORY_MAX_REGIONS + 1];
+	uint32_t vp_count;
+	uint32_t region_count;
+	struct vsp_region regions[GUEST_MEMORY_MAX_REGIONS];
 };
 
-static int give_memory(struct client *client, struct memory_message *message, size_t fd_count)
+static int give_memory(struct client *client, const struct memory_message *asked, size_t fd_count)
 {
+	_Alignas(8) uint8_t bytes[sizeof(struct vsp_memory) + sizeof(asked->regions)] = {0};
+	struct vsp_memory *message = (void *)bytes;
 	int fds[16] = {client->dirty_fd, client->table_fd};
-	size_t length = sizeof(message->memory) +
-			message->memory.region_count * sizeof(message->regions[0]);
 
 	for (size_t i = 2; i < ARRAY_LENGTH(fds); i++)
 		fds[i] = client->memory_fd;
-	return ask_with(client, VSP_MEMORY, message, length, fds, fd_count);
+	message->vp_count = asked->vp_count;
+	message->region_count = asked->region_count;
+	memcpy(message->regions, asked->regions, sizeof(asked->regions));
+	return ask_with(client, VSP_MEMORY, message,
+			sizeof(*message) + asked->region_count * sizeof(asked->regions[0]), fds,
+			fd_count);
 }
 
 static struct memory_message good_memory(void)
 {
-	return (struct memory_message){.memory = {.vp_count = 2, .region_count = 1},
+	return (struct memory_message){.vp_count = 2,
+				       .region_count = 1,
 				       .regions = {{.gpa = 0, .size_bytes = MEMORY_BYTES}}};
 }
 
@@ -248,9 +255,9 @@ static void bad_memory_tables_are_refused(void **state)
 
 	assert_int_equal(say_hello(&client), 0);
 	memory = good_memory();
-	memory.memory.vp_count = 0;
+	memory.vp_count = 0;
 	assert_int_equal(give_memory(&client, &memory, 3), -EINVAL);
-	memory.memory.vp_count = 65;
+	memory.vp_count = 65;
 	assert_int_equal(give_memory(&client, &memory, 3), -EINVAL);
 	memory = good_memory();
 	memory.regions[0].gpa = 1;

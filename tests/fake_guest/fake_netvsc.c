@@ -16,7 +16,7 @@
 #include "vmbus/packet.h"
 #include "wire/vmbus.h"
 
-#define MAX_COALESCED_BYTES (80 * 1024)
+#define MAX_COALESCED_BYTES ((size_t)80 * 1024)
 
 int fake_violate(struct fake_netvsc *nv, const char *format, ...)
 {
@@ -282,8 +282,9 @@ static int transfer_received(struct fake_netvsc *nv, uint32_t index, const struc
 		return fake_violate(nv, "%u ranges in a packet", packet->range_count);
 	nv->counts.rx_packets++;
 	for (uint32_t i = 0; i < packet->range_count && rc == 0; i++)
-		rc = range_received(nv, index, get_le32(packet->ranges + 8 * i + 4),
-				    get_le32(packet->ranges + 8 * i), i == packet->range_count - 1);
+		rc = range_received(nv, index, get_le32(packet->ranges + 8 * (size_t)i + 4),
+				    get_le32(packet->ranges + 8 * (size_t)i),
+				    i == packet->range_count - 1);
 	if (nv->hold)
 		hold_back(nv, index, packet->transaction_id);
 	else
@@ -342,10 +343,10 @@ static int inband_received(struct fake_netvsc *nv, const struct packet *packet)
 	count = get_le32(packet->payload + 4);
 	offset = get_le32(packet->payload + 8);
 	if (count != NVSP_SEND_TABLE_ENTRIES ||
-	    !range_fits(offset, 4 * count, packet->payload_bytes))
+	    !range_fits(offset, 4 * (uint64_t)count, packet->payload_bytes))
 		return fake_violate(nv, "send table of %u at %u", count, offset);
 	for (uint32_t i = 0; i < count; i++) {
-		nv->send_table[i] = get_le32(packet->payload + offset + 4 * i);
+		nv->send_table[i] = get_le32(packet->payload + offset + 4 * (size_t)i);
 		if (nv->send_table[i] >= nv->info.channels)
 			return fake_violate(nv, "send table names channel %u", nv->send_table[i]);
 	}
@@ -579,9 +580,9 @@ static uint32_t ranges_lay(const struct fake_pages *pages, size_t length, uint8_
 	for (size_t at = 0; at < length; at += GUEST_PAGE_SIZE, count++) {
 		size_t here = length - at < GUEST_PAGE_SIZE ? length - at : GUEST_PAGE_SIZE;
 
-		put_le32(ranges + 16 * count, (uint32_t)here);
-		put_le32(ranges + 16 * count + 4, 0);
-		put_le64(ranges + 16 * count + 8, pages->gpadl->gpns[count]);
+		put_le32(ranges + 16 * (size_t)count, (uint32_t)here);
+		put_le32(ranges + 16 * (size_t)count + 4, 0);
+		put_le64(ranges + 16 * (size_t)count + 8, pages->gpadl->gpns[count]);
 	}
 	return count;
 }
@@ -625,7 +626,7 @@ static int message_post(struct fake_netvsc *nv, uint32_t channel, uint64_t id,
 		return packet_write_inband(ring, id, PACKET_FLAG_COMPLETION_REQUESTED, payload,
 					   sizeof(payload));
 	count = ranges_lay(nv->slots[tx->page_slot], total - section_bytes, ranges);
-	return packet_write_gpa_direct(ring, id, ranges, 16u * count, count, payload,
+	return packet_write_gpa_direct(ring, id, ranges, 16 * (size_t)count, count, payload,
 				       sizeof(payload));
 }
 

@@ -296,7 +296,7 @@ int fake_netvsc_set(struct fake_netvsc *nv, uint32_t oid, const void *informatio
 static int query_exact(struct fake_netvsc *nv, uint32_t oid, void *value, size_t length)
 {
 	size_t got = length;
-	uint32_t status;
+	uint32_t status = RNDIS_STATUS_FAILURE;
 	int rc = fake_netvsc_query(nv, oid, NULL, 0, value, &got, &status);
 
 	if (rc)
@@ -318,7 +318,7 @@ static int query_u32(struct fake_netvsc *nv, uint32_t oid, uint32_t *value)
 
 static int set_or_fail(struct fake_netvsc *nv, uint32_t oid, const void *value, size_t length)
 {
-	uint32_t status;
+	uint32_t status = RNDIS_STATUS_FAILURE;
 	int rc = fake_netvsc_set(nv, oid, value, length, &status);
 
 	if (rc)
@@ -355,7 +355,7 @@ static int hwcaps_query(struct fake_netvsc *nv)
 {
 	uint8_t asked[sizeof(struct ndis_offload)] = {NDIS_OBJECT_OFFLOAD};
 	size_t size = NDIS_OFFLOAD_BYTES_REVISION_3, length = sizeof(nv->info.hwcaps);
-	uint32_t status;
+	uint32_t status = RNDIS_STATUS_FAILURE;
 	int rc;
 
 	asked[1] = 3;
@@ -424,9 +424,9 @@ static int rss_capabilities_query(struct fake_netvsc *nv)
 {
 	uint8_t asked[NDIS_RSS_CAPABILITIES_BYTES] = {NDIS_OBJECT_RSS_CAPABILITIES, 2,
 						      NDIS_RSS_CAPABILITIES_BYTES};
-	uint8_t value[NDIS_RSS_CAPABILITIES_BYTES];
+	uint8_t value[NDIS_RSS_CAPABILITIES_BYTES] = {0};
 	size_t length = sizeof(value);
-	uint32_t status;
+	uint32_t status = RNDIS_STATUS_FAILURE;
 	int rc = fake_netvsc_query(nv, OID_GEN_RECEIVE_SCALE_CAPABILITIES, asked, sizeof(asked),
 				   value, &length, &status);
 
@@ -446,7 +446,8 @@ static int rss_capabilities_query(struct fake_netvsc *nv)
 static int rss_send(struct fake_netvsc *nv, uint16_t flags, const uint8_t key[40],
 		    const uint16_t *table, size_t entries, uint32_t *status)
 {
-	uint8_t message[sizeof(struct ndis_rss_parameters) + 4 * 256 + NDIS_RSS_KEY_BYTES] = {0};
+	uint8_t message[sizeof(struct ndis_rss_parameters) + (size_t)4 * 256 + NDIS_RSS_KEY_BYTES] =
+		{0};
 	struct ndis_rss_parameters params = {
 		.header = {NDIS_OBJECT_RSS_PARAMETERS, 2, htole16(sizeof(params))},
 		.flags = htole16(flags),
@@ -485,7 +486,7 @@ static int rss_default(struct fake_netvsc *nv)
 					0xae, 0x7b, 0x30, 0xb4, 0x77, 0xcb, 0x2d, 0xa3, 0x80, 0x30,
 					0xf2, 0x0c, 0x6a, 0x42, 0xb7, 0x3b, 0xbe, 0xac, 0x01, 0xfa};
 	uint16_t table[NDIS_RSS_TABLE_ENTRIES];
-	uint32_t status;
+	uint32_t status = RNDIS_STATUS_FAILURE;
 	int rc;
 
 	for (uint32_t i = 0; i < NDIS_RSS_TABLE_ENTRIES; i++)
@@ -500,7 +501,7 @@ static int friendly_name_query(struct fake_netvsc *nv)
 {
 	uint8_t name[512];
 	size_t length = sizeof(name);
-	uint32_t status;
+	uint32_t status = RNDIS_STATUS_FAILURE;
 	int rc = fake_netvsc_query(nv, OID_GEN_FRIENDLY_NAME, NULL, 0, name, &length, &status);
 
 	for (size_t i = 0; rc == 0 && 2 * i + 1 < length && i + 1 < sizeof(nv->info.friendly_name);

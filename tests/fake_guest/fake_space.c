@@ -150,7 +150,7 @@ void fake_pages_destroy(struct fake_pages *pages)
 bool fake_space_take_flag(struct fake_space *space, uint32_t vp, uint32_t flag)
 {
 	const uint64_t bit = UINT64_C(1) << (flag % 64);
-	uint64_t gpa = space->siefp_gpa[vp] + VMBUS_SINT * HV_EVENT_FLAGS_BYTES +
+	uint64_t gpa = space->siefp_gpa[vp] + (uint64_t)VMBUS_SINT * HV_EVENT_FLAGS_BYTES +
 		       flag / 64 * sizeof(uint64_t);
 	_Atomic uint64_t *word = guest_memory_for_write(space->memory, gpa, sizeof(*word));
 

@@ -420,8 +420,8 @@ static void malformed_rndis_is_refused_and_the_channel_lives(void **state)
 	 * channel type. */
 	static const struct {
 		uint32_t channel_type, index, bytes, range_bytes, range_offset;
-		uint64_t gpn;
-		uint16_t type;
+		uint32_t gpn;
+		uint32_t type;
 	} cases[] = {
 		{0, 1u << 30, 60, 0, 0, 0, PACKET_INBAND},
 		{0, 0, 6145, 0, 0, 0, PACKET_INBAND},
@@ -444,8 +444,9 @@ static void malformed_rndis_is_refused_and_the_channel_lives(void **state)
 		put_le32(range + 4, cases[i].range_offset);
 		put_le64(range + 8, cases[i].gpn);
 		/* The completion comes for an id that the driver never gave out: it says so. */
-		assert_int_equal(fake_netvsc_send_raw(world.nv, 0, cases[i].type, 1u << 20, range,
-						      sizeof(range), 1, head, sizeof(head)),
+		assert_int_equal(fake_netvsc_send_raw(world.nv, 0, (uint16_t)cases[i].type,
+						      1u << 20, range, sizeof(range), 1, head,
+						      sizeof(head)),
 				 0);
 		assert_int_equal(fake_netvsc_poll(world.nv, 10), -EPROTO);
 		assert_non_null(strstr(fake_netvsc_violation(world.nv), "completion of 1048576"));

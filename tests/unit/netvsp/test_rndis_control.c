@@ -438,7 +438,7 @@ static void older_guests_get_older_revisions(void **state)
 {
 	static const struct {
 		uint8_t revision;
-		size_t size;
+		uint8_t size;
 		uint8_t answered;
 	} cases[] = {{0, 112, 1}, {1, 112, 1}, {2, 144, 2}, {3, 156, 3}, {9, 156, 3}};
 	struct trace *trace = *state;
@@ -484,8 +484,9 @@ static void offload_parameters_of_linux_are_taken_over(void **state)
 	assert_true(offloads->tx_checksum && offloads->rx_checksum && offloads->lso4 &&
 		    offloads->lso6 && offloads->rsc4 && offloads->rsc6);
 	/* ethtool -K rx off lro off: receive checksums off, the rest as it is. */
-	memcpy(bytes + 4, "\1\2\2\2\2\0\0\0\0", 9);
-	memcpy(bytes + 22, "\1\1", 2);
+	memcpy(bytes + 4, (const uint8_t[9]){1, 2, 2, 2, 2}, 9);
+	bytes[22] = 1;
+	bytes[23] = 1;
 	assert_int_equal(set(trace, OID_TCP_OFFLOAD_PARAMETERS, bytes, sizeof(bytes)), 0);
 	assert_true(offloads->tx_checksum && !offloads->rx_checksum && offloads->lso4);
 	assert_false(offloads->rsc4 || offloads->rsc6);
@@ -647,10 +648,10 @@ static void multicast_list_is_kept_and_bounded(void **state)
 
 	initialize(trace);
 	memset(bytes, 0x33, sizeof(bytes));
-	assert_int_equal(set(trace, OID_802_3_MULTICAST_LIST, bytes, 32 * 6), 0);
+	assert_int_equal(set(trace, OID_802_3_MULTICAST_LIST, bytes, (size_t)32 * 6), 0);
 	assert_int_equal(rndis_control_multicast(trace->control, &list), 32);
 	assert_memory_equal(list[31], bytes, 6);
-	assert_int_equal(set(trace, OID_802_3_MULTICAST_LIST, bytes, 33 * 6),
+	assert_int_equal(set(trace, OID_802_3_MULTICAST_LIST, bytes, (size_t)33 * 6),
 			 RNDIS_STATUS_MULTICAST_FULL);
 	assert_int_equal(set(trace, OID_802_3_MULTICAST_LIST, bytes, 7),
 			 RNDIS_STATUS_INVALID_LENGTH);

@@ -89,7 +89,7 @@ static int parse(const struct message *message, struct rndis_tx_packet *packet)
 static void tso_packet_of_linux_is_understood(void **state)
 {
 	struct message message = tso_message();
-	struct rndis_tx_packet packet;
+	struct rndis_tx_packet packet = {0};
 
 	(void)state;
 	assert_int_equal(parse(&message, &packet), 1);
@@ -106,7 +106,7 @@ static void tso_packet_of_linux_is_understood(void **state)
 static void message_without_info_is_understood(void **state)
 {
 	struct message message = plain_message(false, 0, 0);
-	struct rndis_tx_packet packet;
+	struct rndis_tx_packet packet = {0};
 
 	(void)state;
 	assert_int_equal(parse(&message, &packet), 1);
@@ -128,7 +128,7 @@ static void checksum_requests_are_understood(void **state)
 		{RNDIS_TXCSUM_IPV6 | RNDIS_TXCSUM_IP_HEADER, RNDIS_TX_IPV6, 0},
 		{RNDIS_TXCSUM_TCP | 34 << 16, 0, 0}, /* of no IP version */
 	};
-	struct rndis_tx_packet packet;
+	struct rndis_tx_packet packet = {0};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LENGTH(cases); i++) {
@@ -144,7 +144,7 @@ static void lso_over_ipv6_is_understood(void **state)
 {
 	struct message message = plain_message(true, RNDIS_INFO_LSO,
 					       1420 | 54u << 20 | RNDIS_LSO_V2 | RNDIS_LSO_IPV6);
-	struct rndis_tx_packet packet;
+	struct rndis_tx_packet packet = {0};
 
 	(void)state;
 	assert_int_equal(parse(&message, &packet), 1);
@@ -161,7 +161,7 @@ static void bad_lso_is_refused(void **state)
 		RNDIS_LSO_V2 | 0x10000,				   /* beyond any packet */
 		RNDIS_LSO_V2 | 1448 | (uint32_t)FRAME_BYTES << 20, /* header outside the frame */
 	};
-	struct rndis_tx_packet packet;
+	struct rndis_tx_packet packet = {0};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LENGTH(values); i++) {
@@ -175,7 +175,7 @@ static void unknown_and_internal_info_is_passed_over(void **state)
 {
 	static const uint32_t types[] = {1,	    3, 5, 7, 9, 11, 200, RNDIS_INFO_INTERNAL | 6,
 					 UINT32_MAX};
-	struct rndis_tx_packet packet;
+	struct rndis_tx_packet packet = {0};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LENGTH(types); i++) {
@@ -189,7 +189,7 @@ static void unknown_and_internal_info_is_passed_over(void **state)
 static void any_split_of_a_message_reads_the_same(void **state)
 {
 	struct message message = tso_message();
-	struct rndis_tx_packet whole, packet;
+	struct rndis_tx_packet whole = {0}, packet = {0};
 	uint8_t copy[FRAME_BYTES];
 
 	(void)state;
@@ -224,7 +224,7 @@ static void several_messages_with_padding_are_walked(void **state)
 	struct message all = {0};
 	struct rndis_run run = {all.bytes, 0};
 	struct rndis_tx_walk walk;
-	struct rndis_tx_packet packet;
+	struct rndis_tx_packet packet = {0};
 
 	(void)state;
 	for (uint32_t i = 0; i < 8; i++) {
@@ -251,7 +251,7 @@ static void good_packets_ahead_of_a_bad_one_are_given(void **state)
 	uint8_t junk[8] = {9};
 	struct rndis_run runs[] = {{first.bytes, (uint32_t)first.length}, {junk, sizeof(junk)}};
 	struct rndis_tx_walk walk;
-	struct rndis_tx_packet packet;
+	struct rndis_tx_packet packet = {0};
 
 	(void)state;
 	assert_int_equal(rndis_tx_begin(&walk, runs, 2), 0);
@@ -280,7 +280,7 @@ static void bad_fields_are_refused(void **state)
 		{44, 17},	  {44, UINT32_MAX}, {44, 52},	      {52, 11},
 		{52, 17},	  {52, UINT32_MAX}, {60, 0x80000000}, {76, UINT32_MAX},
 	};
-	struct rndis_tx_packet packet;
+	struct rndis_tx_packet packet = {0};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LENGTH(cases); i++) {
@@ -296,7 +296,7 @@ static void truncated_messages_are_refused(void **state)
 {
 	struct message message = tso_message();
 	size_t whole = message.length;
-	struct rndis_tx_packet packet;
+	struct rndis_tx_packet packet = {0};
 
 	(void)state;
 	for (message.length = 8; message.length < whole; message.length++)
@@ -320,7 +320,7 @@ static void empty_and_huge_packets_are_refused(void **state)
 static void two_ip_versions_are_refused(void **state)
 {
 	struct message message = tso_message();
-	struct rndis_tx_packet packet;
+	struct rndis_tx_packet packet = {0};
 
 	(void)state;
 	/* The hash becomes a checksum request for IPv6, beside LSO over IPv4. */

@@ -28,7 +28,7 @@ static void linux_message(uint8_t bytes[WHOLE])
 
 	memcpy(bytes, head, sizeof(head));
 	for (uint32_t i = 0; i < 128; i++)
-		put_le32(bytes + 40 + 4 * i, i % CHANNELS);
+		put_le32(bytes + 40 + 4 * (size_t)i, i % CHANNELS);
 	for (uint32_t i = 0; i < 40; i++)
 		bytes[552 + i] = (uint8_t)(0x60 + i);
 }

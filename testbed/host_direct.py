@@ -19,7 +19,7 @@ from testbed.remote import Result
 class DirectHost(Host):
     """Host number 1, 2, ... as a network namespace."""
 
-    uplink_devargs = "net_af_packet0,iface=uplink,blocksz=16384,framesz=16384,framecnt=512"
+    uplink_devargs = "net_af_packet0,iface=uplink,framecnt=1024"
     netvspd_options = ["--no-huge"]
 
     def __init__(self, number: int, guest_kernel: Path, guest_initrd: Path, directory: Path):

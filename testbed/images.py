@@ -176,8 +176,8 @@ def _testbed(tree: Tree) -> None:
         omitted = PYTHON_OMITTED.intersection(source.relative_to(library).parts) or ".opt-" in source.name
         if source.is_file() and not omitted:
             tree.copy(str(source), source, 0o644)
-            for library in closure.libraries(source) if source.suffix == ".so" else []:
-                closure.add_library(tree, library)
+            for needed in closure.libraries(source) if source.suffix == ".so" else []:
+                closure.add_library(tree, needed)
     for source in sorted((paths.ROOT / "testbed").rglob("*")):
         if source.is_file() and source.suffix != ".pyc":
             tree.copy(f"/lunar/testbed/{source.relative_to(paths.ROOT / 'testbed')}", source)

@@ -12,4 +12,5 @@ iscsi-initiator_LDLIBS  := -l:libiscsi.a -Wl,--wrap=iscsi_pdu_add_data,--wrap=is
                            -Wl,--wrap=iscsi_process_scsi_reply,--wrap=iscsi_process_r2t \
                            -Wl,--wrap=iscsi_tcp_free_pdu,--wrap=rand
 iscsi-initiator_LDFLAGS := $(if $(SAN),,-static -Wl,--no-warnings)
+iscsi-initiator_TEST_SRCS := tests/unit/iscsi-initiator/fake_target.c
 iscsi-initiator_PROGS   := lunar-iscsi

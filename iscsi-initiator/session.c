@@ -20,9 +20,10 @@
 #define LOG_COMPONENT "session"
 #include "base/log.h"
 
-#define TICK_MS	  1000
-#define RETRY_MS  1000
-#define LOGOUT_MS 5000
+#define TICK_MS	       1000
+#define RETRY_FIRST_MS 100u
+#define RETRY_MAX_MS   1000u
+#define LOGOUT_MS      5000
 #define QUICK_LOSS_NS                                                                              \
 	(10 * NS_PER_SEC) /* a connection that is lost sooner than this after login                \
 			   */
@@ -65,6 +66,15 @@ static void retry_in_ms(struct session *s, uint32_t delay_ms)
 		event_loop_after_ms(s->loop, delay_ms, on_retry, s, &s->retry_timer);
 }
 
+static void retry_later(struct session *s)
+{
+	uint32_t delay_ms = RETRY_FIRST_MS << s->retries;
+
+	if (delay_ms < RETRY_MAX_MS)
+		s->retries++;
+	retry_in_ms(s, delay_ms < RETRY_MAX_MS ? delay_ms : RETRY_MAX_MS);
+}
+
 /* The connection goes, what was sent waits again. */
 static void drop_connection(struct session *s)
 {
@@ -82,6 +92,7 @@ static void lose_connection(struct session *s, const char *why)
 	uint64_t now = monotonic_ns();
 	bool was_up = s->logged_in;
 
+	/* why may belong to the connection. */
 	snprintf(s->last_error, sizeof(s->last_error), "%s", why);
 	drop_connection(s);
 	if (s->state == SESSION_CLOSED)
@@ -90,7 +101,7 @@ static void lose_connection(struct session *s, const char *why)
 		bool quick = now - s->up_since_ns < QUICK_LOSS_NS;
 		s->quick_losses = quick ? s->quick_losses + 1 : 0;
 		s->away_since_ns = now;
-		log_warn("connection to %s lost: %s", s->config.login.portal, why);
+		log_warn("connection to %s lost: %s", s->config.login.portal, s->last_error);
 		if (s->quick_losses == QUICK_LOSSES_MANY)
 			log_warn(
 				"lost %u times soon after login: is there another machine with the "
@@ -103,7 +114,14 @@ static void lose_connection(struct session *s, const char *why)
 		session_fail_waiting(s);
 	}
 	session_end_round(s);
-	retry_in_ms(s, was_up && s->quick_losses == 0 ? 0 : RETRY_MS);
+	/* A connection that held for a while is replaced at once; one that does not hold must not
+	 * be hammered. */
+	if (was_up && s->quick_losses == 0) {
+		s->retries = 0;
+		retry_in_ms(s, 0);
+	} else {
+		retry_later(s);
+	}
 }
 
 static void on_lost(void *ctx, const char *why)
@@ -170,7 +188,7 @@ static void on_login(void *ctx, const struct login_result *result)
 		return;
 	}
 	log_warn_limited("%s", result->message);
-	retry_in_ms(s, RETRY_MS);
+	retry_later(s);
 }
 
 static int start_connection(struct session *s)
@@ -202,7 +220,7 @@ static void on_retry(void *ctx)
 		fail_open(s, &result);
 		return;
 	}
-	retry_in_ms(s, RETRY_MS);
+	retry_later(s);
 }
 
 static void on_nop_answer(struct iscsi_context *iscsi, int status, void *data, void *ctx)

@@ -34,6 +34,7 @@ struct session {
 	uint64_t up_since_ns, away_since_ns;
 	uint32_t quick_losses;
 	uint32_t redirects;
+	uint32_t retries;	   /* since a connection last held */
 	char redirect_portal[300]; /* numeric; empty: the configured portal */
 	struct event_timer *retry_timer, *tick_timer, *logout_timer, *fail_timer;
 	void (*logout_done)(void *ctx);

@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The fake target: reads PDUs from a stream, answers login, NOP-Out, task management, logout and
+ * SCSI commands.
+ */
+#include "tests/unit/iscsi-initiator/fake_target.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/bytes.h"
+
+#define WINDOW 256u
+
+static void send_all(struct fake_target *t, const uint8_t *bytes, size_t length)
+{
+	while (length > 0 && t->fd >= 0) {
+		ssize_t n = send(t->fd, bytes, length, MSG_NOSIGNAL);
+		if (n <= 0)
+			return;
+		bytes += n;
+		length -= (size_t)n;
+	}
+}
+
+void fake_target_send(struct fake_target *t, const void *bytes, size_t length)
+{
+	send_all(t, bytes, length);
+}
+
+static void send_pdu(struct fake_target *t, uint8_t *header, const void *data, uint32_t length)
+{
+	static const uint8_t padding[3];
+
+	header[5] = (uint8_t)(length >> 16);
+	header[6] = (uint8_t)(length >> 8);
+	header[7] = (uint8_t)length;
+	send_all(t, header, 48);
+	if (length > 0) {
+		send_all(t, data, length);
+		send_all(t, padding, (4 - length % 4) % 4);
+	}
+}
+
+/* StatSN, ExpCmdSN, MaxCmdSN from the request's CmdSN. */
+static void put_serials(struct fake_target *t, uint8_t *header, const uint8_t *request)
+{
+	uint32_t cmd_sn = get_be32(request + 24);
+	bool immediate = (request[0] & 0x40) != 0;
+
+	put_be32(header + 24, t->stat_sn++);
+	put_be32(header + 28, immediate ? cmd_sn : cmd_sn + 1);
+	put_be32(header + 32, cmd_sn + WINDOW);
+}
+
+static void answer_login(struct fake_target *t, const uint8_t *request, const uint8_t *data,
+			 uint32_t length)
+{
+	uint8_t header[48] = {0x23};
+	char keys[1024] = "";
+	size_t keys_length = 0;
+
+	if (t->mute_login)
+		return;
+	memcpy(t->login_header, request, 48);
+	length = length < sizeof(t->login_text) - 1 ? length : (uint32_t)sizeof(t->login_text) - 1;
+	memcpy(t->login_text, data, length);
+	t->login_text[length] = '\0';
+	for (uint32_t i = 0; i < length; i++)
+		if (t->login_text[i] == '\0')
+			t->login_text[i] = '\n';
+	t->logins++;
+	header[1] = 0x87; /* transit, operational to full feature */
+	memcpy(header + 8, request + 8, 6);
+	header[15] = 1; /* TSIH */
+	memcpy(header + 16, request + 16, 4);
+	put_serials(t, header, request);
+	put_be16(header + 36, t->login_status);
+	if (t->login_status == 0) {
+		keys_length = (size_t)snprintf(keys, sizeof(keys), "%s", t->login_keys);
+		for (size_t i = 0; i < keys_length; i++)
+			if (keys[i] == '\n')
+				keys[i] = '\0';
+		t->full_feature = true;
+	}
+	send_pdu(t, header, keys, (uint32_t)keys_length);
+}
+
+static void answer_command(struct fake_target *t, struct fake_command *command)
+{
+	uint8_t header[48] = {0x21, 0x80};
+	uint8_t sense[64] = {0, 18, 0x70, 0, 6, [9] = 10, [14] = 0x29};
+	uint32_t expected = get_be32(command->header + 20);
+
+	command->answered = true;
+	memcpy(header + 16, command->header + 16, 4);
+	if (t->check_condition) {
+		header[3] = 2;
+		put_serials(t, header, command->header);
+		send_pdu(t, header, sense, (uint32_t)t->sense_bytes);
+		return;
+	}
+	if ((command->header[1] & 0x40) != 0) { /* a read: Data-In with status */
+		static uint8_t data[256 * 1024];
+		uint32_t length = expected - t->underflow_bytes;
+		memset(data, command->header[32 + 5], length); /* of the LBA's last byte */
+		header[0] = 0x25;
+		header[1] = 0x81;
+		put_be32(header + 20, 0xffffffff);
+		if (t->underflow_bytes > 0) {
+			header[1] |= 0x02;
+			put_be32(header + 44, t->underflow_bytes);
+		}
+		put_serials(t, header, command->header);
+		send_pdu(t, header, data, length);
+		return;
+	}
+	put_serials(t, header, command->header);
+	send_pdu(t, header, NULL, 0);
+}
+
+void fake_target_answer_all(struct fake_target *t)
+{
+	for (int i = 0; i < t->command_count; i++)
+		if (!t->commands[i].answered && t->commands[i].final)
+			answer_command(t, &t->commands[i]);
+}
+
+static void add_data(struct fake_command *command, const uint8_t *data, uint32_t length)
+{
+	command->data_bytes += length;
+	for (uint32_t i = 0; i < length; i++)
+		command->data_sum += data[i];
+}
+
+static void take_command(struct fake_target *t, const uint8_t *header, const uint8_t *data,
+			 uint32_t length)
+{
+	struct fake_command *command;
+
+	if (t->command_count == FAKE_COMMANDS_MAX)
+		return;
+	command = &t->commands[t->command_count++];
+	*command = (struct fake_command){.itt = get_be32(header + 16)};
+	memcpy(command->header, header, 48);
+	add_data(command, data, length);
+	command->final = (header[1] & 0x80) != 0;
+	if (command->final && !t->hold_commands)
+		answer_command(t, command);
+}
+
+static void take_data_out(struct fake_target *t, const uint8_t *header, const uint8_t *data,
+			  uint32_t length)
+{
+	for (int i = t->command_count - 1; i >= 0; i--) {
+		struct fake_command *command = &t->commands[i];
+		if (command->itt != get_be32(header + 16))
+			continue;
+		add_data(command, data, length);
+		command->final = (header[1] & 0x80) != 0;
+		if (command->final && !t->hold_commands)
+			answer_command(t, command);
+		return;
+	}
+}
+
+static void answer_simply(struct fake_target *t, const uint8_t *request, uint8_t opcode)
+{
+	uint8_t header[48] = {opcode, 0x80};
+
+	memcpy(header + 16, request + 16, 4);
+	if (opcode == 0x20)
+		put_be32(header + 20, 0xffffffff);
+	put_serials(t, header, request);
+	send_pdu(t, header, NULL, 0);
+}
+
+static void take_pdu(struct fake_target *t, const uint8_t *header, const uint8_t *data,
+		     uint32_t length)
+{
+	switch (header[0] & 0x3f) {
+	case 0x00:
+		t->nops++;
+		if (!t->mute_nop)
+			answer_simply(t, header, 0x20);
+		break;
+	case 0x01:
+		take_command(t, header, data, length);
+		break;
+	case 0x02:
+		if ((header[1] & 0x7f) == 1)
+			t->aborts++;
+		if ((header[1] & 0x7f) == 5)
+			t->lun_resets++;
+		if (!t->mute_abort)
+			answer_simply(t, header, 0x22);
+		break;
+	case 0x03:
+		answer_login(t, header, data, length);
+		break;
+	case 0x05:
+		take_data_out(t, header, data, length);
+		break;
+	case 0x06:
+		t->logouts++;
+		answer_simply(t, header, 0x26);
+		break;
+	default:
+		break;
+	}
+}
+
+void fake_target_drop(struct fake_target *t)
+{
+	if (t->fd < 0)
+		return;
+	event_watch_remove(t->watch);
+	close(t->fd);
+	t->fd = -1;
+	t->in_bytes = 0;
+	t->full_feature = false;
+}
+
+static void on_bytes(void *ctx, int fd, uint32_t events)
+{
+	struct fake_target *t = ctx;
+	ssize_t n = recv(fd, t->in + t->in_bytes, FAKE_PDU_MAX - t->in_bytes, MSG_DONTWAIT);
+
+	(void)events;
+	if (n <= 0) {
+		if (n == 0 || errno != EAGAIN)
+			fake_target_drop(t);
+		return;
+	}
+	t->in_bytes += (size_t)n;
+	while (t->fd >= 0 && t->in_bytes >= 48) {
+		uint32_t length = get_be32(t->in + 4) & 0xffffff;
+		size_t whole = 48 + align_up(length, 4);
+		if (t->in_bytes < whole)
+			break;
+		take_pdu(t, t->in, t->in + 48, length);
+		if (t->fd < 0)
+			break;
+		t->in_bytes -= whole;
+		memmove(t->in, t->in + whole, t->in_bytes);
+	}
+}
+
+static void on_connection(void *ctx, int fd, uint32_t events)
+{
+	struct fake_target *t = ctx;
+	int accepted = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
+
+	(void)events;
+	if (accepted < 0)
+		return;
+	fake_target_drop(t);
+	t->fd = accepted;
+	t->stat_sn = 1;
+	t->connections++;
+	event_loop_watch(t->loop, accepted, EPOLLIN, on_bytes, t, &t->watch);
+}
+
+static int listen_on(struct fake_target *t, uint16_t port)
+{
+	struct sockaddr_in address = {
+		.sin_family = AF_INET,
+		.sin_port = htons(port),
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+	};
+	socklen_t length = sizeof(address);
+	int on = 1;
+
+	t->listen_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	setsockopt(t->listen_fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	if (bind(t->listen_fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
+	    listen(t->listen_fd, 8) < 0 ||
+	    getsockname(t->listen_fd, (struct sockaddr *)&address, &length) < 0)
+		return -errno;
+	snprintf(t->portal, sizeof(t->portal), "127.0.0.1:%u", ntohs(address.sin_port));
+	return event_loop_watch(t->loop, t->listen_fd, EPOLLIN, on_connection, t, &t->listen_watch);
+}
+
+void fake_target_listen(struct fake_target *t, bool on)
+{
+	if (on) {
+		listen_on(t, (uint16_t)atoi(strchr(t->portal, ':') + 1));
+	} else {
+		event_watch_remove(t->listen_watch);
+		close(t->listen_fd);
+		t->listen_fd = -1;
+	}
+}
+
+int fake_target_create(struct event_loop *loop, struct fake_target *t)
+{
+	memset(t, 0, sizeof(*t));
+	t->loop = loop;
+	t->fd = -1;
+	t->login_keys = "MaxRecvDataSegmentLength=8192\nInitialR2T=No\nImmediateData=Yes\n"
+			"FirstBurstLength=262144\nMaxBurstLength=1048576\n";
+	t->sense_bytes = 20;
+	t->in = malloc(FAKE_PDU_MAX);
+	return t->in != NULL ? listen_on(t, 0) : -ENOMEM;
+}
+
+void fake_target_destroy(struct fake_target *t)
+{
+	fake_target_drop(t);
+	if (t->listen_fd >= 0)
+		fake_target_listen(t, false);
+	free(t->in);
+}

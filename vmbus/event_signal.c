@@ -88,7 +88,7 @@ void event_signal_raise(const struct event_signal *signal)
 	siefp = atomic_load_explicit(&signal->table->siefp[signal->vp], memory_order_acquire);
 	if (!(siefp & HV_MSR_PAGE_ENABLE))
 		return;
-	gpa = (siefp & HV_MSR_PAGE_GPA_MASK) + VMBUS_SINT * HV_EVENT_FLAGS_BYTES +
+	gpa = (siefp & HV_MSR_PAGE_GPA_MASK) + (uint64_t)VMBUS_SINT * HV_EVENT_FLAGS_BYTES +
 	      signal->flag / 64 * sizeof(uint64_t);
 	word = (_Atomic uint64_t *)guest_memory_hva(signal->memory, gpa, sizeof(*word));
 	if (!word)

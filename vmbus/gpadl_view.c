@@ -75,12 +75,11 @@ int gpadl_view_read(const struct gpadl_view *view, size_t offset, void *to, size
 {
 	uint8_t *bytes = to;
 	uint8_t *hva;
+	size_t run;
 
 	if (!range_fits(offset, length, view->size_bytes))
 		return -EFAULT;
-	while (length > 0) {
-		size_t run = gpadl_view_run(view, offset, length, &hva);
-
+	while ((run = gpadl_view_run(view, offset, length, &hva)) > 0) {
 		memcpy(bytes, hva, run);
 		bytes += run;
 		offset += run;
@@ -95,12 +94,11 @@ int gpadl_view_write(struct gpadl_view *view, size_t offset, const void *from, s
 	size_t first = offset;
 	size_t total = length;
 	uint8_t *hva;
+	size_t run;
 
 	if (!range_fits(offset, length, view->size_bytes))
 		return -EFAULT;
-	while (length > 0) {
-		size_t run = gpadl_view_run(view, offset, length, &hva);
-
+	while ((run = gpadl_view_run(view, offset, length, &hva)) > 0) {
 		memcpy(hva, bytes, run);
 		bytes += run;
 		offset += run;

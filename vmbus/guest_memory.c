@@ -245,7 +245,7 @@ static const struct guest_memory_region *region_find(const struct guest_memory *
 }
 
 /* Bytes from gpa to the end of its region, at most length, and their address; 0 where gpa is not
- * guest memory. */
+ * guest memory or length is 0. */
 static uint64_t region_run(const struct guest_memory *memory, uint64_t gpa, uint64_t length,
 			   uint8_t **hva)
 {
@@ -281,12 +281,11 @@ int guest_memory_read(const struct guest_memory *memory, uint64_t gpa, void *to,
 {
 	uint8_t *bytes = to;
 	uint8_t *hva;
+	size_t run;
 
 	if (!range_is_memory(memory, gpa, length))
 		return -EFAULT;
-	while (length > 0) {
-		size_t run = region_run(memory, gpa, length, &hva);
-
+	while ((run = region_run(memory, gpa, length, &hva)) > 0) {
 		memcpy(bytes, hva, run);
 		bytes += run;
 		gpa += run;
@@ -299,12 +298,11 @@ int guest_memory_write(struct guest_memory *memory, uint64_t gpa, const void *fr
 {
 	const uint8_t *bytes = from;
 	uint8_t *hva;
+	size_t run;
 
 	if (!range_is_memory(memory, gpa, length))
 		return -EFAULT;
-	while (length > 0) {
-		size_t run = region_run(memory, gpa, length, &hva);
-
+	while ((run = region_run(memory, gpa, length, &hva)) > 0) {
 		memcpy(hva, bytes, run);
 		guest_memory_mark_dirty(memory, gpa, run);
 		bytes += run;

@@ -20,10 +20,11 @@
 #include "vmbus/guest_memory.h"
 #include "wire/ic.h"
 
-#define GUEST_PAGES 32
-#define SIEFP_PAGE  1
-#define RING_PAGE   8 /* first of 2 * UTIL_RING_PAGES */
-#define RING_GPADL  0xe1e10
+#define GUEST_PAGES  32
+#define SIEFP_PAGE   1
+#define RING_PAGE    8 /* first of 2 * UTIL_RING_PAGES */
+#define RING_GPADL   0xe1e10
+#define SINT2_OFFSET 512u /* of its event flags */
 
 static void require(bool ok, const char *what)
 {
@@ -219,10 +220,11 @@ void util_guest_send(struct util_guest *guest, const void *bytes, size_t length)
 static void answer_negotiate(struct util_guest *guest, uint8_t *message)
 {
 	uint8_t *body = message + sizeof(struct ic_header);
-	uint16_t framework_count = get_le16(body);
-	uint16_t message_count = get_le16(body + 2);
-	const uint8_t *framework = body + 8 + (framework_count - 1) * 4;
-	const uint8_t *version = body + 8 + (framework_count + message_count - 1) * 4;
+	size_t framework_count = get_le16(body);
+	size_t message_count = get_le16(body + 2);
+	const uint8_t *framework = body + 8 + (framework_count - 1) * sizeof(struct ic_version);
+	const uint8_t *version =
+		body + 8 + (framework_count + message_count - 1) * sizeof(struct ic_version);
 	uint8_t chosen[8];
 
 	memcpy(chosen, framework, 4);
@@ -272,7 +274,7 @@ static bool guest_serve_one(struct util_guest *guest)
 static bool guest_interrupted(struct util_guest *guest)
 {
 	const struct guest_memory_region *region = guest_memory_region_at(guest->memory, 0);
-	uint8_t *flags = (uint8_t *)region->hva + SIEFP_PAGE * GUEST_PAGE_SIZE + 2 * 256;
+	uint8_t *flags = (uint8_t *)region->hva + SIEFP_PAGE * GUEST_PAGE_SIZE + SINT2_OFFSET;
 	uint64_t count;
 
 	if (read(guest->sint, &count, sizeof(count)) < 0)

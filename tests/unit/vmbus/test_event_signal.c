@@ -18,7 +18,8 @@
 #include "vmbus/event_signal.h"
 #include "vmbus/guest_memory.h"
 
-#define SIEFP_GPA UINT64_C(0x3000)
+#define SIEFP_GPA    UINT64_C(0x3000)
+#define SINT2_OFFSET 512u
 
 struct setup {
 	struct guest_memory *memory;
@@ -65,7 +66,7 @@ static uint8_t *flag_byte(const struct setup *s)
 	const struct guest_memory_region *region = guest_memory_region_at(s->memory, 0);
 
 	/* SINT2's 256 bytes are the third in the page; flag 77 is bit 5 of byte 9. */
-	return (uint8_t *)region->hva + SIEFP_GPA + 2 * 256 + 9;
+	return (uint8_t *)region->hva + SIEFP_GPA + SINT2_OFFSET + 9;
 }
 
 static void nothing_happens_until_the_guest_enables_the_page(void **state)

@@ -60,7 +60,7 @@ static void runs_end_where_host_pages_are_not_neighbours(void **state)
 	assert_int_equal(gpadl_view_run(view, 4096 + 100, 9000, &hva), 8092);
 	assert_int_equal(gpadl_view_run(view, 4096 + 100, 8000, &hva), 8000);
 	assert_int_equal(gpadl_view_run(view, 3 * 4096 + 1, 9000, &hva), 4095);
-	assert_int_equal(gpadl_view_run(view, 4 * 4096, 1, &hva), 0);
+	assert_int_equal(gpadl_view_run(view, view->size_bytes, 1, &hva), 0);
 	assert_int_equal(gpadl_view_run(view, SIZE_MAX, 1, &hva), 0);
 	assert_int_equal(gpadl_view_run(view, 0, 0, &hva), 0);
 	gpadl_view_free(view);
@@ -80,7 +80,7 @@ static void only_the_pages_written_are_dirty(void **state)
 	gpadl_view_mark_dirty(view, 4095, 4096 * 2 + 2);
 	guest_memory_dirty_fetch_and_clear(memory, 0, &dirty, 1);
 	assert_true(dirty == (UINT64_C(1) << 9 | UINT64_C(3) << 4 | UINT64_C(1) << 2));
-	gpadl_view_mark_dirty(view, 4095, 4096 * 4);
+	gpadl_view_mark_dirty(view, 4095, view->size_bytes);
 	guest_memory_dirty_fetch_and_clear(memory, 0, &dirty, 1);
 	assert_true(dirty == 0);
 	gpadl_view_free(view);
@@ -100,7 +100,7 @@ static void accesses_past_the_end_copy_nothing(void **state)
 	assert_int_equal(bytes[0], 1);
 	assert_int_equal(gpadl_view_read(view, 4 * 4096 - 1, bytes, 1), 0);
 	assert_int_equal(bytes[0], 0);
-	assert_int_equal(gpadl_view_read(view, 4 * 4096, bytes, 0), 0);
+	assert_int_equal(gpadl_view_read(view, view->size_bytes, bytes, 0), 0);
 	gpadl_view_free(view);
 	guest_memory_destroy(memory);
 }

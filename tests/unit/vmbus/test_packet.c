@@ -173,7 +173,7 @@ static void a_range_over_many_pages_is_split_at_each(void **state)
 	put_le64(ranges + 24, (UINT64_C(1) << 28) - 1); /* the last page below 1 TiB */
 	assert_int_equal(packet_gpa_pieces(&packet, pieces, 3), 3);
 	assert_true(pieces[0].gpa == 7 * 4096 + 4095 && pieces[0].length == 1);
-	assert_true(pieces[1].gpa == 9 * 4096 && pieces[1].length == 4096);
+	assert_true(pieces[1].gpa == UINT64_C(9) * 4096 && pieces[1].length == 4096);
 	assert_true(pieces[2].gpa == (UINT64_C(1) << 40) - 4096 && pieces[2].length == 1);
 	assert_int_equal(packet_gpa_pieces(&packet, pieces, 2), -E2BIG);
 	put_le64(ranges + 24, UINT64_C(1) << 28);
@@ -340,7 +340,7 @@ static void random_packets_come_out_as_they_went_in(void **state)
 	struct setup *s = *state;
 	uint32_t seed = 3;
 	uint8_t payload[3000];
-	uint32_t lengths[512];
+	uint32_t lengths[512] = {0};
 	struct packet packet;
 	uint64_t in = 0;
 	uint64_t out = 0;

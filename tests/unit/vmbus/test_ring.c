@@ -26,7 +26,7 @@
 /* A control page and three data pages; in the second kind no two data pages are neighbours. */
 static const uint64_t contiguous[] = {1, 8, 9, 10};
 static const uint64_t scattered[] = {7, 12, 3, 5};
-#define DATA_BYTES (3u * 4096)
+#define DATA_BYTES 12288u
 
 struct setup {
 	struct guest_memory *memory;

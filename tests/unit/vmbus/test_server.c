@@ -131,7 +131,7 @@ static void offers_are_as_linux_reads_them(void **state)
 	memset(expected + 24, 0xaa, 16);
 	expected[56] = 1; /* flags */
 	expected[58] = 3; /* MMIO megabytes */
-	memcpy(expected + 60, "offer", 5);
+	memcpy(expected + 60, "offer", sizeof("offer"));
 	expected[184] = 1;		  /* relid */
 	expected[190] = 1;		  /* dedicated interrupt */
 	put_le32(expected + 192, 0x2001); /* connection id: relid and SINT 2 */

@@ -120,9 +120,8 @@ static bool slot_claim(struct hv_message_slot *slot)
 
 	if (atomic_load_explicit(type, memory_order_acquire) == HV_MESSAGE_NONE)
 		return true;
-	atomic_fetch_or_explicit(flags, HV_MESSAGE_FLAG_PENDING, memory_order_relaxed);
-	atomic_thread_fence(memory_order_seq_cst);
-	return atomic_load_explicit(type, memory_order_acquire) == HV_MESSAGE_NONE;
+	atomic_fetch_or_explicit(flags, HV_MESSAGE_FLAG_PENDING, memory_order_seq_cst);
+	return atomic_load_explicit(type, memory_order_seq_cst) == HV_MESSAGE_NONE;
 }
 
 /* Puts the first message into the slot where it is free. Returns whether it did. Lock held. */

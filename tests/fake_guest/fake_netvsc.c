@@ -491,6 +491,8 @@ int fake_netvsc_send_raw(struct fake_netvsc *nv, uint32_t channel, uint16_t type
 	if (type == PACKET_GPA_DIRECT)
 		rc = packet_write_gpa_direct(ring, transaction_id, ranges, ranges_bytes,
 					     range_count, payload, length);
+	else if (type == PACKET_COMPLETION)
+		rc = packet_write_completion(ring, transaction_id, payload, length);
 	else
 		rc = packet_write_inband(ring, transaction_id, PACKET_FLAG_COMPLETION_REQUESTED,
 					 payload, length);

@@ -136,8 +136,8 @@ int fake_netvsc_set_rss(struct fake_netvsc *nv, const uint8_t key[40], const uin
  * *reply_bytes its length. */
 int fake_netvsc_request(struct fake_netvsc *nv, const void *message, size_t length, uint8_t *reply,
 			size_t *reply_bytes);
-/* For hostile tests: a ring packet of any content, nothing expected. type: PACKET_INBAND or
- * PACKET_GPA_DIRECT. */
+/* For hostile tests: a ring packet of any content, nothing expected. type: PACKET_INBAND,
+ * PACKET_GPA_DIRECT or PACKET_COMPLETION. */
 int fake_netvsc_send_raw(struct fake_netvsc *nv, uint32_t channel, uint16_t type,
 			 uint64_t transaction_id, const void *ranges, size_t ranges_bytes,
 			 uint32_t range_count, const void *payload, size_t length);

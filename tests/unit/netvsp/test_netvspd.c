@@ -12,6 +12,7 @@
 #include "base/bytes.h"
 #include "tests/unit/netvsp/frames.h"
 #include "tests/unit/netvsp/netvspd_fixture.h"
+#include "vmbus/packet.h"
 
 #define WAIT_MS	 2000
 #define QUIET_MS 100
@@ -577,28 +578,42 @@ static void requests_that_do_not_fit_the_frame_are_counted_not_sent(void **state
 
 /* ---- many frames, many queues ---- */
 
-static void every_frame_of_a_storm_arrives_once_and_in_order(void **state)
+/* Sends numbered frames, at most 1000 ahead, and checks that each arrives once and in order. */
+static void storm(struct test_guest *a, struct test_guest *b, uint32_t count)
 {
-	struct test_guest *a = start(state, "a/nic0", 1), *b = start(state, "b/nic0", 2);
 	struct frame_spec spec = spec_between(test_guest_mac(a), test_guest_mac(b), 32);
 	size_t length = frame_build(&spec, frame);
+	struct fake_tx tx = {.frame = frame, .length = length};
 	uint32_t sent = 0, received = 0;
 
-	while (received < 20000) {
-		while (sent < 20000 && sent - received < 1000) {
-			struct fake_tx tx = {.frame = frame, .length = length};
+	while (received < count) {
+		const struct test_frame *got;
 
+		while (sent < count && sent - received < 1000) {
 			put_be32(frame + length - 4, sent);
 			if (fake_netvsc_send(test_guest_driver(a), 0, FAKE_SECTION, &tx, 1) != 0)
 				break;
 			sent++;
 		}
-		fake_netvsc_poll(test_guest_driver(a), 0);
-		for (const struct test_frame *got;
-		     received < sent &&
-		     (got = test_guest_take(b, received + 500 < sent ? WAIT_MS : 0));)
-			assert_int_equal(get_be32(got->bytes + length - 4), received++);
+		/* With nothing on its way the sender waits for its completions. */
+		fake_netvsc_poll(test_guest_driver(a), sent == received ? WAIT_MS : 0);
+		if (sent == received)
+			continue;
+		got = test_guest_take(b, WAIT_MS);
+		assert_non_null(got);
+		while (got) {
+			assert_int_equal(get_be32(got->bytes + length - 4), received);
+			received++;
+			got = received < sent ? test_guest_take(b, 0) : NULL;
+		}
 	}
+}
+
+static void every_frame_of_a_storm_arrives_once_and_in_order(void **state)
+{
+	struct test_guest *a = start(state, "a/nic0", 1), *b = start(state, "b/nic0", 2);
+
+	storm(a, b, 20000);
 	assert_all_completed(a);
 	assert_no_violation(b);
 	test_guest_stop(a);
@@ -693,8 +708,9 @@ static void guest_that_keeps_its_buffers_loses_frames_and_recovers(void **state)
 
 static void guest_that_reads_nothing_holds_up_itself_only(void **state)
 {
-	struct test_guest *a = start(state, "a/nic0", 1), *b = start(state, "b/nic0", 2),
-			  *c = start(state, "c/nic0", 3);
+	struct fake_netvsc_config small_rings = {.flavour = FAKE_LINUX, .ring_pages = 3};
+	struct test_guest *a = start(state, "a/nic0", 1), *c = start(state, "c/nic0", 3);
+	struct test_guest *b = test_guest_start(*state, "b/nic0", 2, &small_rings, 0);
 	struct frame_spec spec = spec_between(test_guest_mac(b), test_guest_mac(a), 64);
 	size_t length = frame_build(&spec, frame);
 	unsigned int sent = 0;
@@ -756,7 +772,7 @@ static void send_pages_raw(struct test_guest *guest, uint64_t id, uint32_t bytes
 	put_le32(range, bytes);
 	put_le32(range + 4, offset);
 	put_le64(range + 8, gpn);
-	fake_netvsc_send_raw(test_guest_driver(guest), 0, 9 /* GPA-direct */, id, range,
+	fake_netvsc_send_raw(test_guest_driver(guest), 0, PACKET_GPA_DIRECT, id, range,
 			     sizeof(range), 1, &message, sizeof(message));
 }
 
@@ -776,23 +792,48 @@ static void hostile_packets_are_refused_and_the_channel_lives(void **state)
 	send_pages_raw(a, 3, UINT32_MAX, 4095, 1); /* more than its page numbers */
 	send_pages_raw(a, 4, 0, 0, 1);		   /* nothing */
 	send_pages_raw(a, 5, 4096, 0, 1);	   /* a page of zeros: no RNDIS message */
-	fake_netvsc_send_raw(driver, 0, 6, 6, NULL, 0, 0, &message,
+	fake_netvsc_send_raw(driver, 0, PACKET_INBAND, 6, NULL, 0, 0, &message,
 			     sizeof(message)); /* section too long */
 	message.section_index = UINT32_MAX - 1;
 	message.section_bytes = 100;
-	fake_netvsc_send_raw(driver, 0, 6, 7, NULL, 0, 0, &message,
+	fake_netvsc_send_raw(driver, 0, PACKET_INBAND, 7, NULL, 0, 0, &message,
 			     sizeof(message)); /* no such section */
 	message.channel_type = 77;
-	fake_netvsc_send_raw(driver, 0, 6, 8, NULL, 0, 0, &message, sizeof(message));
-	fake_netvsc_send_raw(driver, 0, 6, 9, NULL, 0, 0, &message, 3); /* no whole type */
-	fake_netvsc_send_raw(driver, 0, 11, 12345678, NULL, 0, 0, &message,
+	fake_netvsc_send_raw(driver, 0, PACKET_INBAND, 8, NULL, 0, 0, &message, sizeof(message));
+	fake_netvsc_send_raw(driver, 0, PACKET_INBAND, 9, NULL, 0, 0, &message,
+			     3); /* no whole type */
+	fake_netvsc_send_raw(driver, 0, PACKET_COMPLETION, 12345678, NULL, 0, 0, &message,
 			     8); /* completes what it does not hold */
-	fake_netvsc_send_raw(driver, 0, 11, 1, NULL, 0, 0, &message, 8);
+	fake_netvsc_send_raw(driver, 0, PACKET_COMPLETION, 1, NULL, 0, 0, &message, 8);
 	usleep(20000);
 	send_plain(a, FAKE_SECTION, frame, length);
 	assert_took(b, frame, length);
 	test_guest_kill(a);
 	test_guest_stop(b);
+}
+
+static void buffers_given_back_twice_are_lent_once(void **state)
+{
+	struct test_guest *a = start(state, "a/nic0", 1), *b = start(state, "b/nic0", 2);
+	struct nvsp_rndis_complete done = {.header.type = NVSP_RNDIS_COMPLETE,
+					   .status = NVSP_STATUS_SUCCESS};
+	uint32_t speed, status;
+	size_t speed_bytes = sizeof(speed);
+
+	storm(a, b, 100);
+	for (int round = 0; round < 2; round++) {
+		for (uint64_t id = 0; id < 200; id++)
+			fake_netvsc_send_raw(test_guest_driver(b), 0, PACKET_COMPLETION, id, NULL,
+					     0, 0, &done, sizeof(done));
+	}
+	/* Those were in the ring before this query, so they are dealt with when it is answered. */
+	assert_int_equal(fake_netvsc_query(test_guest_driver(b), OID_GEN_LINK_SPEED, NULL, 0,
+					   &speed, &speed_bytes, &status),
+			 0);
+	storm(a, b, 3000);
+	assert_no_violation(b);
+	test_guest_kill(b);
+	test_guest_stop(a);
 }
 
 static void guest_that_dies_under_load_leaves_nothing_behind(void **state)
@@ -861,6 +902,7 @@ int main(void)
 		netvspd_test(guest_that_reads_nothing_holds_up_itself_only),
 		netvspd_test(broken_ring_stops_its_channel_only),
 		netvspd_test(hostile_packets_are_refused_and_the_channel_lives),
+		netvspd_test(buffers_given_back_twice_are_lent_once),
 		netvspd_test(guest_that_dies_under_load_leaves_nothing_behind),
 		netvspd_test(idle_worker_sleeps),
 	};

@@ -27,6 +27,6 @@ class Capture:
         process.stop(self._tcpdump)
 
     def sources(self, expression: str) -> Counter[str]:
-        """The number of frames that match expression, by their source's MAC address. After stop()."""
+        """The number of frames that match expression (empty: all), by their source's MAC address. After stop()."""
         lines = process.run(["sh", "-c", 'exec tcpdump -Z root -n -e -r "$1" "$2" 2>/dev/null', "sh", self.file, expression], 60)
         return Counter(re.findall(r"^\S+ ([0-9a-f:]{17}) >", lines, re.M))

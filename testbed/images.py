@@ -18,7 +18,7 @@ from testbed.cpio import Tree
 GUEST_MODULES = [
     "hv_vmbus", "hv_netvsc", "hv_utils", "hv_storvsc", "hv_balloon", "uio_hv_generic",
     "target_core_user", "tcm_loop", "iscsi_tcp", "sd_mod", "sg", "crc32c_intel",
-    "virtio_pci", "virtio_net", "virtio_blk", "tcp_diag", "msr",
+    "virtio_pci", "virtio_net", "virtio_blk", "tcp_diag", "msr", "bridge",
 ]
 HOST_MODULES = [
     "kvm_amd", "kvm_intel", "uio_pci_generic", "virtio_pci", "virtio_net", "tun", "veth", "bridge", "vhost_net",

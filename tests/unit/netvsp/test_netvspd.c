@@ -732,6 +732,11 @@ static void guest_that_reads_nothing_holds_up_itself_only(void **state)
 	assert_took(a, frame, length);
 	/* It reads again: everything that it sent is completed. */
 	assert_all_completed(b);
+	spec = spec_between(test_guest_mac(b), test_guest_mac(a), 64);
+	length = frame_build(&spec, frame);
+	send_plain(b, FAKE_SECTION, frame, length);
+	assert_took(a, frame, length);
+	assert_all_completed(b);
 	assert_all_completed(c);
 	test_guest_stop(a);
 	test_guest_stop(b);

@@ -42,6 +42,7 @@ enum exit_code command_discover(const struct options *options)
 		.mutual_user = options->mutual_user,
 		.mutual_secret = options->mutual_user != NULL ? setup.secrets.mutual_secret : NULL,
 		.header_digest = options->header_digest,
+		.data_digest = options->data_digest,
 		.timeout_ms = options->timeouts.login_s * 1000,
 	};
 	code = discover_targets(&params, &list, &count, &result);

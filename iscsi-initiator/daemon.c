@@ -470,6 +470,7 @@ static int create_session(struct daemon *d)
 				.mutual_secret =
 					o->mutual_user != NULL ? secrets->mutual_secret : NULL,
 				.header_digest = o->header_digest,
+				.data_digest = o->data_digest,
 				.isid_random = disk_isid_random(d->config->initiator_name,
 								o->address.target),
 				.isid_qualifier = o->address.lun,

@@ -16,6 +16,7 @@
 #include <sys/random.h>
 
 #include "base/bytes.h"
+#include "iscsi-initiator/data_digest.h"
 
 #define LOG_COMPONENT "iscsi"
 #include "base/log.h"
@@ -79,16 +80,34 @@ int __wrap_iscsi_reconnect(struct iscsi_context *iscsi)
 	return -1;
 }
 
-/* libiscsi has no setter for MaxBurstLength, and asks for 256 KiB. It honours any R2T up to what
- * was agreed. */
+static const char *data_digest_values = "None";
+
+void shim_ask_data_digest(const char *values)
+{
+	data_digest_values = values;
+}
+
+static bool is_key(const unsigned char *data, int size, const char *key)
+{
+	size_t length = strlen(key);
+
+	return size > (int)length && memcmp(data, key, length) == 0;
+}
+
+/*
+ * libiscsi has no setter for MaxBurstLength, and asks for 256 KiB; it honours any R2T up to what
+ * was agreed. Of data digests it knows nothing: data_digest.c does them.
+ */
 int __wrap_iscsi_pdu_add_data(struct iscsi_context *iscsi, struct iscsi_pdu *pdu,
 			      unsigned char *data, int size)
 {
-	static const char key[] = "MaxBurstLength=";
 	char text[40];
 
-	if (size > (int)sizeof(key) && memcmp(data, key, sizeof(key) - 1) == 0) {
-		size = snprintf(text, sizeof(text), "%s%u", key, SHIM_MAX_BURST_BYTES) + 1;
+	if (is_key(data, size, "MaxBurstLength=")) {
+		size = snprintf(text, sizeof(text), "MaxBurstLength=%u", SHIM_MAX_BURST_BYTES) + 1;
+		data = (unsigned char *)text;
+	} else if (is_key(data, size, "DataDigest=")) {
+		size = snprintf(text, sizeof(text), "DataDigest=%s", data_digest_values) + 1;
 		data = (unsigned char *)text;
 	}
 	return __real_iscsi_pdu_add_data(iscsi, pdu, data, size);
@@ -162,6 +181,11 @@ void __wrap_iscsi_tcp_free_pdu(struct iscsi_context *iscsi, struct iscsi_pdu *pd
 	deferred.pdus[deferred.count++] = pdu;
 }
 
+int shim_which_events(struct iscsi_context *iscsi)
+{
+	return iscsi_which_events(iscsi) | (data_digest_is_pending() ? POLLOUT : 0);
+}
+
 int shim_service(struct iscsi_context *iscsi, int events)
 {
 	int incoming = events & ~POLLOUT;
@@ -172,6 +196,8 @@ int shim_service(struct iscsi_context *iscsi, int events)
 		ret = iscsi_service(iscsi, incoming);
 		deferred.active = false;
 	}
+	if (ret == 0 && (events & POLLOUT) != 0 && data_digest_flush() < 0)
+		ret = -1;
 	if (ret == 0 && (events & POLLOUT) != 0)
 		ret = iscsi_service(iscsi, POLLOUT);
 	if (ret == 0 && deferred.count > 0 && (iscsi_which_events(iscsi) & POLLOUT) == 0)

@@ -15,6 +15,13 @@ struct iscsi_context;
 #define SHIM_MAX_BURST_BYTES   1048576u
 #define SHIM_MAX_SEGMENT_BYTES 262144u
 
+/* What the next login says of data digests, which libiscsi would always refuse: "None",
+ * "CRC32C,None", "CRC32C". */
+void shim_ask_data_digest(const char *values);
+
+/* Like iscsi_which_events(). */
+int shim_which_events(struct iscsi_context *iscsi);
+
 /*
  * Serves the connection: like iscsi_service(), but PDUs that a reply frees stay readable while
  * libiscsi is still sending them (it keeps a pointer). events: poll(2) bits. Returns 0, or -1 where

@@ -20,6 +20,7 @@
 #include <sys/socket.h>
 
 #include "base/deadline.h"
+#include "iscsi-initiator/data_digest.h"
 #include "iscsi-initiator/libiscsi_shim.h"
 
 #define LOG_COMPONENT "iscsi"
@@ -150,6 +151,8 @@ static void report_login(struct connection *c, struct login_result *result)
 {
 	if (result->code == EXIT_OK) {
 		c->phase = PHASE_UP;
+		if (c->reply.data_digest)
+			data_digest_start(iscsi_get_fd(c->iscsi), c->reply.header_digest);
 		iscsi_set_log_level(c->iscsi, LEVEL_SESSION);
 	} else {
 		c->phase = PHASE_DEAD;
@@ -183,10 +186,14 @@ static void finish_login(struct connection *c)
 		snprintf(result.message, sizeof(result.message),
 			 "%s: the target did not prove that it knows the mutual secret",
 			 c->params.portal);
-	} else if (c->params.header_digest == HEADER_DIGEST_REQUIRE && !c->reply.header_digest) {
+	} else if (c->params.header_digest == DIGEST_REQUIRE && !c->reply.header_digest) {
 		result.code = EXIT_INTERNAL;
 		snprintf(result.message, sizeof(result.message),
 			 "%s: the target does not agree to header digests", c->params.portal);
+	} else if (c->params.data_digest == DIGEST_REQUIRE && !c->reply.data_digest) {
+		result.code = EXIT_INTERNAL;
+		snprintf(result.message, sizeof(result.message),
+			 "%s: the target does not agree to data digests", c->params.portal);
 	}
 	report_login(c, &result);
 }
@@ -230,7 +237,7 @@ static void fail_connection(struct connection *c)
 
 static void update_watch(struct connection *c)
 {
-	uint32_t events = (uint32_t)iscsi_which_events(c->iscsi);
+	uint32_t events = (uint32_t)shim_which_events(c->iscsi);
 
 	if (events != c->events && event_watch_modify(c->watch, events) == 0)
 		c->events = events;
@@ -278,7 +285,7 @@ void connection_kick(struct connection *c)
 {
 	if (c->phase == PHASE_DEAD || c->depth > 0)
 		return;
-	if ((iscsi_which_events(c->iscsi) & POLLOUT) != 0)
+	if ((shim_which_events(c->iscsi) & POLLOUT) != 0)
 		serve(c, POLLOUT);
 }
 
@@ -318,10 +325,15 @@ static void on_timeout(void *ctx)
 
 static int configure(struct iscsi_context *iscsi, const struct login_params *p)
 {
+	static const char *const data_digests[] = {
+		[DIGEST_NONE] = "None",
+		[DIGEST_PREFER] = "CRC32C,None",
+		[DIGEST_REQUIRE] = "CRC32C",
+	};
 	static const enum iscsi_header_digest digests[] = {
-		[HEADER_DIGEST_NONE] = ISCSI_HEADER_DIGEST_NONE,
-		[HEADER_DIGEST_PREFER] = ISCSI_HEADER_DIGEST_CRC32C_NONE,
-		[HEADER_DIGEST_REQUIRE] = ISCSI_HEADER_DIGEST_CRC32C,
+		[DIGEST_NONE] = ISCSI_HEADER_DIGEST_NONE,
+		[DIGEST_PREFER] = ISCSI_HEADER_DIGEST_CRC32C_NONE,
+		[DIGEST_REQUIRE] = ISCSI_HEADER_DIGEST_CRC32C,
 	};
 
 	iscsi_set_log_level(iscsi, LEVEL_LOGIN);
@@ -330,6 +342,7 @@ static int configure(struct iscsi_context *iscsi, const struct login_params *p)
 	iscsi_set_session_type(iscsi,
 			       p->target != NULL ? ISCSI_SESSION_NORMAL : ISCSI_SESSION_DISCOVERY);
 	iscsi_set_header_digest(iscsi, digests[p->header_digest]);
+	shim_ask_data_digest(data_digests[p->data_digest]);
 	iscsi_set_timeout(iscsi, 0); /* the session layer keeps time */
 	if (p->target != NULL && iscsi_set_targetname(iscsi, p->target) != 0)
 		return -EINVAL;
@@ -366,7 +379,7 @@ int connection_open(struct event_loop *loop, const struct login_params *params, 
 		ret = -ECONNREFUSED;
 		goto err_destroy;
 	}
-	c->events = (uint32_t)iscsi_which_events(c->iscsi);
+	c->events = (uint32_t)shim_which_events(c->iscsi);
 	ret = event_loop_watch(loop, iscsi_get_fd(c->iscsi), c->events, on_socket, c, &c->watch);
 	if (ret < 0)
 		goto err_destroy;
@@ -390,6 +403,7 @@ void connection_close(struct connection *c)
 	if (c == NULL)
 		return;
 	c->phase = PHASE_DEAD;
+	data_digest_stop();
 	event_timer_cancel(c->timer);
 	event_watch_remove(c->watch);
 	shim_destroy_context(c->iscsi);

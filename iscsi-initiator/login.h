@@ -15,10 +15,10 @@
 
 struct iscsi_context;
 
-enum header_digest {
-	HEADER_DIGEST_NONE,
-	HEADER_DIGEST_PREFER, /* CRC32C where the target agrees */
-	HEADER_DIGEST_REQUIRE,
+enum digest_mode {
+	DIGEST_NONE,
+	DIGEST_PREFER, /* CRC32C where the target agrees */
+	DIGEST_REQUIRE,
 };
 
 /* Strings are borrowed, and must outlive the connection. NULL: not given. */
@@ -28,7 +28,7 @@ struct login_params {
 	const char *target; /* NULL: a discovery session */
 	const char *user, *secret;
 	const char *mutual_user, *mutual_secret;
-	enum header_digest header_digest;
+	enum digest_mode header_digest, data_digest;
 	uint32_t isid_random; /* 24 bits: ISID type 10b, RFC 7143 11.12.5 */
 	uint16_t isid_qualifier;
 	uint32_t timeout_ms; /* for connect and login together */

@@ -36,6 +36,7 @@ const char options_help[] =
 	"  --mutual-user NAME      the target's CHAP user: it must prove itself with the mutual "
 	"secret\n"
 	"  --header-digest none|prefer|require   CRC32C over headers (none)\n"
+	"  --data-digest none|prefer|require     CRC32C over data (none)\n"
 	"  --login-timeout S       connect and login (15)\n"
 	"  --initiator-name-file FILE            (" INITIATOR_NAME_FILE ")\n"
 	"attach:\n"
@@ -60,6 +61,7 @@ enum option_code {
 	OPTION_SECRET_FILE,
 	OPTION_MUTUAL_USER,
 	OPTION_HEADER_DIGEST,
+	OPTION_DATA_DIGEST,
 	OPTION_NAME_FILE,
 	OPTION_LOGIN_TIMEOUT,
 	OPTION_NOP_INTERVAL,
@@ -80,6 +82,7 @@ static const struct option long_options[] = {
 	{"secret-file", required_argument, NULL, OPTION_SECRET_FILE},
 	{"mutual-user", required_argument, NULL, OPTION_MUTUAL_USER},
 	{"header-digest", required_argument, NULL, OPTION_HEADER_DIGEST},
+	{"data-digest", required_argument, NULL, OPTION_DATA_DIGEST},
 	{"initiator-name-file", required_argument, NULL, OPTION_NAME_FILE},
 	{"login-timeout", required_argument, NULL, OPTION_LOGIN_TIMEOUT},
 	{"nop-interval", required_argument, NULL, OPTION_NOP_INTERVAL},
@@ -124,24 +127,24 @@ static int parse_seconds(struct parser *p, const char *name, uint32_t min, uint3
 	return 0;
 }
 
-static int parse_header_digest(struct parser *p)
+static int parse_digest(struct parser *p, const char *name, enum digest_mode *mode)
 {
 	static const struct {
 		const char *word;
-		enum header_digest value;
+		enum digest_mode value;
 	} words[] = {
-		{"none", HEADER_DIGEST_NONE},
-		{"prefer", HEADER_DIGEST_PREFER},
-		{"require", HEADER_DIGEST_REQUIRE},
+		{"none", DIGEST_NONE},
+		{"prefer", DIGEST_PREFER},
+		{"require", DIGEST_REQUIRE},
 	};
 
 	for (size_t i = 0; i < ARRAY_LENGTH(words); i++) {
 		if (strcmp(optarg, words[i].word) == 0) {
-			p->options->header_digest = words[i].value;
+			*mode = words[i].value;
 			return 0;
 		}
 	}
-	return refuse(p, "--header-digest takes none, prefer or require");
+	return refuse(p, "--%s takes none, prefer or require", name);
 }
 
 static int take_option(struct parser *p, int code, char **argv)
@@ -168,7 +171,9 @@ static int take_option(struct parser *p, int code, char **argv)
 		o->mutual_user = optarg;
 		return 0;
 	case OPTION_HEADER_DIGEST:
-		return parse_header_digest(p);
+		return parse_digest(p, "header-digest", &o->header_digest);
+	case OPTION_DATA_DIGEST:
+		return parse_digest(p, "data-digest", &o->data_digest);
 	case OPTION_NAME_FILE:
 		o->name_file = optarg;
 		return 0;

@@ -28,7 +28,7 @@ struct options {
 	const char *name_file;	 /* initiator name */
 	const char *secret_file; /* NULL: the environment */
 	const char *mutual_user; /* NULL: none */
-	enum header_digest header_digest;
+	enum digest_mode header_digest, data_digest;
 	struct session_timeouts timeouts;
 	bool json, foreground, force;
 };

@@ -19,8 +19,50 @@
 
 #define WINDOW 256u
 
+/* CRC32C bit by bit: not the code under test. */
+static void put_crc(uint8_t digest[4], const uint8_t *bytes, size_t length)
+{
+	uint32_t crc = 0xffffffff;
+
+	for (size_t i = 0; i < length; i++) {
+		crc ^= bytes[i];
+		for (int bit = 0; bit < 8; bit++)
+			crc = (crc & 1) != 0 ? crc >> 1 ^ 0x82f63b78 : crc >> 1;
+	}
+	put_le32(digest, ~crc);
+}
+
+static void on_trickle(void *ctx)
+{
+	struct fake_target *t = ctx;
+	size_t part = t->trickle_bytes < t->out_bytes ? t->trickle_bytes : t->out_bytes;
+
+	t->trickle_timer = NULL;
+	if (t->fd < 0 || part == 0)
+		return;
+	if (send(t->fd, t->out, part, MSG_NOSIGNAL) == (ssize_t)part) {
+		t->out_bytes -= part;
+		memmove(t->out, t->out + part, t->out_bytes);
+	}
+	event_loop_after_ms(t->loop, 1, on_trickle, t, &t->trickle_timer);
+}
+
+static void trickle(struct fake_target *t, const uint8_t *bytes, size_t length)
+{
+	if (length > FAKE_OUT_MAX - t->out_bytes)
+		abort();
+	memcpy(t->out + t->out_bytes, bytes, length);
+	t->out_bytes += length;
+	if (t->trickle_timer == NULL)
+		event_loop_after_ms(t->loop, 1, on_trickle, t, &t->trickle_timer);
+}
+
 static void send_all(struct fake_target *t, const uint8_t *bytes, size_t length)
 {
+	if (t->trickle_bytes > 0) {
+		trickle(t, bytes, length);
+		return;
+	}
 	while (length > 0 && t->fd >= 0) {
 		ssize_t n = send(t->fd, bytes, length, MSG_NOSIGNAL);
 		if (n <= 0)
@@ -37,16 +79,29 @@ void fake_target_send(struct fake_target *t, const void *bytes, size_t length)
 
 static void send_pdu(struct fake_target *t, uint8_t *header, const void *data, uint32_t length)
 {
-	static const uint8_t padding[3];
+	static uint8_t padded[FAKE_PDU_MAX];
+	size_t padded_length = align_up(length, 4);
+	bool login = header[0] == 0x23;
+	uint8_t digest[4];
 
 	header[5] = (uint8_t)(length >> 16);
 	header[6] = (uint8_t)(length >> 8);
 	header[7] = (uint8_t)length;
 	send_all(t, header, 48);
-	if (length > 0) {
-		send_all(t, data, length);
-		send_all(t, padding, (4 - length % 4) % 4);
+	if (t->header_digest && !login) {
+		put_crc(digest, header, 48);
+		send_all(t, digest, 4);
 	}
+	if (length == 0)
+		return;
+	memset(padded, 0, padded_length);
+	memcpy(padded, data, length);
+	put_crc(digest, padded, padded_length);
+	if (t->corrupt_data && !login)
+		padded[length / 2] ^= 0x10;
+	send_all(t, padded, padded_length);
+	if (t->data_digest && !login)
+		send_all(t, digest, 4);
 }
 
 /* StatSN, ExpCmdSN, MaxCmdSN from the request's CmdSN. */
@@ -225,7 +280,35 @@ void fake_target_drop(struct fake_target *t)
 	close(t->fd);
 	t->fd = -1;
 	t->in_bytes = 0;
+	t->out_bytes = 0;
 	t->full_feature = false;
+}
+
+/* Takes one whole PDU off the input, with the digests that the phase has. Returns false where it is
+ * not all there. */
+static bool take_whole_pdu(struct fake_target *t)
+{
+	uint32_t length = get_be32(t->in + 4) & 0xffffff;
+	size_t data_at = 48 + (t->full_feature && t->header_digest ? 4 : 0);
+	size_t data_bytes = align_up(length, 4);
+	size_t digest_bytes = t->full_feature && t->data_digest && length > 0 ? 4 : 0;
+	size_t whole = data_at + data_bytes + digest_bytes;
+	uint8_t digest[4];
+
+	if (t->in_bytes < whole)
+		return false;
+	put_crc(digest, t->in, 48);
+	if (data_at > 48 && memcmp(digest, t->in + 48, 4) != 0)
+		t->bad_digests++;
+	put_crc(digest, t->in + data_at, data_bytes);
+	if (digest_bytes > 0 && memcmp(digest, t->in + data_at + data_bytes, 4) != 0)
+		t->bad_digests++;
+	take_pdu(t, t->in, t->in + data_at, length);
+	if (t->fd < 0)
+		return false;
+	t->in_bytes -= whole;
+	memmove(t->in, t->in + whole, t->in_bytes);
+	return true;
 }
 
 static void on_bytes(void *ctx, int fd, uint32_t events)
@@ -240,17 +323,9 @@ static void on_bytes(void *ctx, int fd, uint32_t events)
 		return;
 	}
 	t->in_bytes += (size_t)n;
-	while (t->fd >= 0 && t->in_bytes >= 48) {
-		uint32_t length = get_be32(t->in + 4) & 0xffffff;
-		size_t whole = 48 + align_up(length, 4);
-		if (t->in_bytes < whole)
+	while (t->fd >= 0 && t->in_bytes >= 48)
+		if (!take_whole_pdu(t))
 			break;
-		take_pdu(t, t->in, t->in + 48, length);
-		if (t->fd < 0)
-			break;
-		t->in_bytes -= whole;
-		memmove(t->in, t->in + whole, t->in_bytes);
-	}
 }
 
 static void on_connection(void *ctx, int fd, uint32_t events)
@@ -288,6 +363,14 @@ static int listen_on(struct fake_target *t, uint16_t port)
 	return event_loop_watch(t->loop, t->listen_fd, EPOLLIN, on_connection, t, &t->listen_watch);
 }
 
+void fake_target_narrow(struct fake_target *t)
+{
+	int bytes = 4096;
+
+	fake_target_drop(t);
+	setsockopt(t->listen_fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
+}
+
 void fake_target_listen(struct fake_target *t, bool on)
 {
 	if (on) {
@@ -308,7 +391,8 @@ int fake_target_create(struct event_loop *loop, struct fake_target *t)
 			"FirstBurstLength=262144\nMaxBurstLength=1048576\n";
 	t->sense_bytes = 20;
 	t->in = malloc(FAKE_PDU_MAX);
-	return t->in != NULL ? listen_on(t, 0) : -ENOMEM;
+	t->out = malloc(FAKE_OUT_MAX);
+	return t->in != NULL && t->out != NULL ? listen_on(t, 0) : -ENOMEM;
 }
 
 void fake_target_destroy(struct fake_target *t)
@@ -316,5 +400,7 @@ void fake_target_destroy(struct fake_target *t)
 	fake_target_drop(t);
 	if (t->listen_fd >= 0)
 		fake_target_listen(t, false);
+	event_timer_cancel(t->trickle_timer);
 	free(t->in);
+	free(t->out);
 }

@@ -14,7 +14,7 @@
 
 #define FAKE_COMMANDS_MAX 1024
 #define FAKE_PDU_MAX	  (300 * 1024)
-
+#define FAKE_OUT_MAX	  (4 * 1024 * 1024)
 struct fake_command {
 	uint8_t header[48];
 	uint32_t itt;
@@ -44,10 +44,17 @@ struct fake_target {
 	bool check_condition; /* answers every command with sense, of sense_bytes bytes */
 	size_t sense_bytes;
 	bool mute_abort;
-	uint32_t underflow_bytes; /* of reads: that much less than asked comes */
+	uint32_t underflow_bytes;	 /* of reads: that much less than asked comes */
+	bool header_digest, data_digest; /* in full feature phase; say so in login_keys too */
+	bool corrupt_data;		 /* flips a bit of each data segment that it sends */
+	size_t trickle_bytes;		 /* sends that many a millisecond; 0: at once */
+
+	uint8_t *out; /* what a trickle has left */
+	size_t out_bytes;
+	struct event_timer *trickle_timer;
 
 	/* What it saw. */
-	int logins, logouts, nops, aborts, lun_resets, connections;
+	int logins, logouts, nops, aborts, lun_resets, connections, bad_digests;
 	uint8_t login_header[48]; /* of the last first login PDU */
 	char login_text[2048];	  /* of the last login; NULs made newlines */
 	struct fake_command commands[FAKE_COMMANDS_MAX];
@@ -58,6 +65,9 @@ int fake_target_create(struct event_loop *loop, struct fake_target *target);
 void fake_target_destroy(struct fake_target *target);
 /* Closes the connection, without a word. */
 void fake_target_drop(struct fake_target *target);
+/* Closes the connection and listens anew with a receive buffer of few bytes, so that the initiator
+ * must wait. */
+void fake_target_narrow(struct fake_target *target);
 /* Stops listening, so that connects are refused, or listens again on the same port. */
 void fake_target_listen(struct fake_target *target, bool on);
 void fake_target_answer_all(struct fake_target *target);

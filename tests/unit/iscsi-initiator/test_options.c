@@ -32,7 +32,7 @@ static void attach_takes_a_url_and_options_anywhere(void **state)
 	assert_true(o.json);
 	assert_string_equal(o.address.user, "joe");
 	assert_int_equal(o.address.lun, 3);
-	assert_int_equal(o.header_digest, HEADER_DIGEST_REQUIRE);
+	assert_int_equal(o.header_digest, DIGEST_REQUIRE);
 	assert_int_equal(o.timeouts.nop_interval_s, 0);
 	assert_int_equal(o.timeouts.replacement_s, 300);
 	assert_int_equal(o.timeouts.login_s, 15);

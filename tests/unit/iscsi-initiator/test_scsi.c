@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "iscsi-initiator/crc32c.h"
 #include "iscsi-initiator/disk_id.h"
 #include "iscsi-initiator/lun_probe.h"
 #include "iscsi-initiator/scsi_cdb.h"
@@ -71,6 +72,29 @@ static void sense_has_the_fixed_format(void **state)
 	(void)state;
 	scsi_sense_build(sense, SCSI_SENSE_NOT_READY_KEY, 0x08, 0x01);
 	assert_memory_equal(sense, golden, sizeof(golden));
+}
+
+/* RFC 7143 appendix A.4: 32 zeroes, 32 ones, 0 to 31, 31 to 0. */
+static void crc32c_matches_the_standards_examples(void **state)
+{
+	static const uint32_t golden[4] = {0x8a9136aa, 0x62a8ab43, 0x46dd794e, 0x113fdb5c};
+	uint8_t bytes[4][32];
+
+	(void)state;
+	memset(bytes[0], 0, 32);
+	memset(bytes[1], 0xff, 32);
+	for (uint8_t i = 0; i < 32; i++) {
+		bytes[2][i] = i;
+		bytes[3][i] = (uint8_t)(31 - i);
+	}
+	for (int i = 0; i < 4; i++) {
+		uint32_t crc = crc32c_update(CRC32C_START, bytes[i], 32);
+		assert_int_equal(crc32c_finish(crc), golden[i]);
+		/* In odd pieces, the same. */
+		crc = crc32c_update(CRC32C_START, bytes[i], 3);
+		crc = crc32c_update(crc, bytes[i] + 3, 29);
+		assert_int_equal(crc32c_finish(crc), golden[i]);
+	}
 }
 
 /* tgt 1.0.85, a disk. */
@@ -165,6 +189,7 @@ int main(void)
 		cmocka_unit_test(cdb_direction_is_out_for_what_sends_data),
 		cmocka_unit_test(cdb_is_repeatable_only_where_twice_is_once),
 		cmocka_unit_test(sense_has_the_fixed_format),
+		cmocka_unit_test(crc32c_matches_the_standards_examples),
 		cmocka_unit_test(inquiry_names_the_device),
 		cmocka_unit_test(inquiry_of_an_absent_lun_is_seen),
 		cmocka_unit_test(inquiry_text_is_made_printable),

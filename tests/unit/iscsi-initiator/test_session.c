@@ -6,6 +6,7 @@
 #include "iscsi-initiator/session.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -124,6 +125,7 @@ static void submit(struct world *w, int n, uint8_t opcode, uint8_t lba, uint32_t
 {
 	struct io *io = &w->io[n];
 
+	io->done = 0;
 	memset(io->buffer, opcode == 0x2a ? lba : 0xee, bytes);
 	io->iov[0] = (struct iovec){io->buffer, bytes / 4};
 	io->iov[1] = (struct iovec){io->buffer + bytes / 4, bytes - bytes / 4};
@@ -238,7 +240,7 @@ static void header_digest_can_be_required(void **state)
 {
 	struct world *w = *state;
 
-	w->config.login.header_digest = HEADER_DIGEST_REQUIRE;
+	w->config.login.header_digest = DIGEST_REQUIRE;
 	open_session(w);
 	assert_non_null(strstr(w->target.login_text, "HeaderDigest=CRC32C\n"));
 	assert_int_equal(w->result.code, EXIT_INTERNAL);
@@ -576,6 +578,143 @@ static void hostile_pdus_cost_the_connection_only(void **state)
 	}
 }
 
+static void use_digests(struct world *w, bool header, bool data)
+{
+	static char keys[256];
+
+	snprintf(keys, sizeof(keys),
+		 "MaxRecvDataSegmentLength=8192\nInitialR2T=No\nHeaderDigest=%s\nDataDigest=%s\n",
+		 header ? "CRC32C" : "None", data ? "CRC32C" : "None");
+	w->target.login_keys = keys;
+	w->target.header_digest = header;
+	w->target.data_digest = data;
+	w->config.login.header_digest = header ? DIGEST_REQUIRE : DIGEST_NONE;
+	w->config.login.data_digest = data ? DIGEST_REQUIRE : DIGEST_NONE;
+}
+
+static void read_and_write_some(struct world *w, int count)
+{
+	for (int i = 0; i < count; i++)
+		submit(w, i, i % 2 == 0 ? 0x2a : 0x28, (uint8_t)(i + 1),
+		       (uint32_t)(i % 8 + 1) * 512);
+	session_flush(w->session);
+	for (int i = 0; i < count; i++) {
+		RUN_UNTIL(w, w->io[i].done == 1);
+		assert_int_equal(w->io[i].command.status, 0);
+		for (uint32_t k = 0; k < w->io[i].command.data_bytes; k++)
+			if (w->io[i].buffer[k] != (uint8_t)(i + 1))
+				fail_msg("command %d, byte %u", i, k);
+	}
+}
+
+static void digests_are_right_both_ways(void **state)
+{
+	struct world *w = *state;
+
+	for (int mode = 0; mode < 4; mode++) {
+		w->opened = 0;
+		use_digests(w, (mode & 1) != 0, (mode & 2) != 0);
+		open_session(w);
+		assert_int_equal(w->result.code, EXIT_OK);
+		assert_int_equal(status_of(w).negotiated.header_digest, mode & 1);
+		assert_int_equal(status_of(w).negotiated.data_digest, (mode & 2) >> 1);
+		read_and_write_some(w, 40);
+		assert_int_equal(w->target.bad_digests, 0);
+		assert_int_equal(w->target.connections, mode + 1);
+		session_destroy(w->session);
+		w->session = NULL;
+	}
+}
+
+/* Every way of cutting a segment and its digest into pieces comes up. */
+static void digests_survive_a_trickle(void **state)
+{
+	static const size_t pieces[] = {7, 53, 101};
+	struct world *w = *state;
+
+	w->config.timeouts.replacement_s = 60;
+	w->config.timeouts.nop_interval_s = 0;
+	for (size_t i = 0; i < ARRAY_LENGTH(pieces); i++) {
+		w->opened = 0;
+		w->target.trickle_bytes = 0;
+		use_digests(w, i % 2 != 0, true);
+		open_session(w);
+		w->target.trickle_bytes = pieces[i];
+		w->target.underflow_bytes = 3; /* so that there is padding */
+		submit(w, 0, 0x28, 0x21, 512);
+		submit(w, 1, 0x28, 0x22, 1024);
+		session_flush(w->session);
+		for (int n = 0; n < 2; n++) {
+			RUN_UNTIL(w, w->io[n].done == 1);
+			assert_int_equal(w->io[n].command.status, 0);
+			assert_int_equal(w->io[n].command.received_bytes,
+					 w->io[n].command.data_bytes - 3);
+			for (uint32_t k = 0; k < w->io[n].command.received_bytes; k++)
+				assert_int_equal(w->io[n].buffer[k], 0x21 + n);
+		}
+		assert_int_equal(status_of(w).counters.reconnects, 0);
+		session_destroy(w->session);
+		w->session = NULL;
+	}
+}
+
+static void digests_survive_a_full_socket(void **state)
+{
+	struct world *w = *state;
+
+	w->config.timeouts.replacement_s = 60;
+	w->config.timeouts.nop_interval_s = 0;
+	fake_target_narrow(&w->target);
+	use_digests(w, true, true);
+	open_session(w);
+	for (int i = 0; i < 100; i++)
+		submit(w, i, 0x2a, (uint8_t)i, 65536);
+	session_flush(w->session);
+	RUN_UNTIL(w, w->io[99].done == 1);
+	assert_int_equal(w->target.bad_digests, 0);
+	for (int i = 0; i < 100; i++) {
+		assert_int_equal(w->target.commands[i].data_sum, 65536 * i);
+		assert_int_equal(w->io[i].done, 1);
+	}
+	assert_int_equal(status_of(w).counters.reconnects, 0);
+}
+
+static void corrupt_data_is_never_handed_over(void **state)
+{
+	struct world *w = *state;
+
+	w->config.timeouts.replacement_s = 60;
+	use_digests(w, false, true);
+	open_session(w);
+	w->target.corrupt_data = true;
+	submit(w, 0, 0x28, 0x33, 4096);
+	session_flush(w->session);
+	RUN_UNTIL(w, w->target.logins == 2);
+	assert_int_equal(w->io[0].done, 0);
+	w->target.corrupt_data = false;
+	RUN_UNTIL(w, w->io[0].done == 1);
+	assert_int_equal(w->io[0].command.status, 0);
+	for (int k = 0; k < 4096; k++)
+		assert_int_equal(w->io[0].buffer[k], 0x33);
+}
+
+static void data_digest_can_be_required(void **state)
+{
+	struct world *w = *state;
+
+	w->config.login.data_digest = DIGEST_REQUIRE;
+	open_session(w);
+	assert_non_null(strstr(w->target.login_text, "DataDigest=CRC32C\n"));
+	assert_int_equal(w->result.code, EXIT_INTERNAL);
+	session_destroy(w->session);
+	w->opened = 0;
+	w->config.login.data_digest = DIGEST_PREFER;
+	w->session = NULL;
+	open_session(w);
+	assert_non_null(strstr(w->target.login_text, "DataDigest=CRC32C,None\n"));
+	assert_int_equal(w->result.code, EXIT_OK);
+}
+
 static void on_logged_out(void *ctx)
 {
 	((struct world *)ctx)->logged_out = true;
@@ -650,6 +789,11 @@ int main(void)
 		SESSION_TEST(abort_reaches_the_target_and_ends_the_command),
 		SESSION_TEST(unanswered_abort_costs_the_connection),
 		SESSION_TEST(hostile_pdus_cost_the_connection_only),
+		SESSION_TEST(digests_are_right_both_ways),
+		SESSION_TEST(digests_survive_a_trickle),
+		SESSION_TEST(digests_survive_a_full_socket),
+		SESSION_TEST(corrupt_data_is_never_handed_over),
+		SESSION_TEST(data_digest_can_be_required),
 		SESSION_TEST(logout_is_said_to_the_target),
 		SESSION_TEST(destroy_ends_what_is_under_way),
 		SESSION_TEST(name_conflict_is_suspected_after_quick_losses),

@@ -7,6 +7,8 @@ from testbed.console import Console
 from testbed.host import Host, Vm
 
 BRIDGE = "br0"
+# By its path: the shell of the hosts is busybox, which would run its own ip.
+IP = "/usr/sbin/ip"
 
 
 def machine_argv(machine: str, host: Host, memory: str, vps: int, cmdline: str) -> list[str]:
@@ -24,10 +26,10 @@ def bridge_uplink(host: Host, pci: str) -> None:
         echo >/sys/bus/pci/devices/{pci}/driver_override
         echo {pci} >/sys/bus/pci/drivers_probe
         modprobe bridge; modprobe tun; modprobe vhost_net
-        ip link add {BRIDGE} type bridge stp_state 0 forward_delay 0 mcast_snooping 0
+        {IP} link add {BRIDGE} type bridge stp_state 0 forward_delay 0 mcast_snooping 0
         uplink=$(ls /sys/bus/pci/devices/{pci}/virtio*/net)
-        ip link set $uplink master {BRIDGE} up
-        ip link set {BRIDGE} up""", check=True)
+        {IP} link set $uplink master {BRIDGE} up
+        {IP} link set {BRIDGE} up""", check=True)
 
 
 class QemuGuest:
@@ -37,7 +39,7 @@ class QemuGuest:
         self.host = host
         self.vm = vm
         tap = f"tap-{vm.name}"
-        host.run(f"ip tuntap add dev {tap} mode tap vnet_hdr && ip link set {tap} master {BRIDGE} up", check=True)
+        host.run(f"{IP} tuntap add dev {tap} mode tap vnet_hdr && {IP} link set {tap} master {BRIDGE} up", check=True)
         cmdline = f"console=ttyS0 quiet panic=-1 lunar.name={vm.name} lunar.ip={vm.address} lunar.iqn={vm.iqn}"
         argv = machine_argv("q35", host, vm.memory, vm.vps, cmdline) + [
             "-netdev", f"tap,id=n0,ifname={tap},script=no,downscript=no,vhost=on",
@@ -60,4 +62,4 @@ class QemuGuest:
     def stop(self) -> None:
         """Ends the guest at once."""
         self.console.close()
-        self.host.run(f"kill $(cat /tmp/{self.vm.name}.pid); ip link del tap-{self.vm.name}")
+        self.host.run(f"kill $(cat /tmp/{self.vm.name}.pid); {IP} link del tap-{self.vm.name}")

@@ -56,15 +56,21 @@ static uint8_t checksum_of(const uint8_t *bytes, size_t length)
 	return (uint8_t)-sum;
 }
 
+/* Bytes of a fixed-width field, which has no NUL. */
+static void text_put(uint8_t *field, const char *text, size_t width)
+{
+	memcpy(field, text, width);
+}
+
 static void header_put(uint8_t *table, const char *signature, uint32_t length, uint8_t revision)
 {
-	memcpy(table, signature, 4);
+	text_put(table, signature, 4);
 	put_le32(table + 4, length);
 	table[8] = revision;
-	memcpy(table + 10, "LUNAR ", 6);
-	memcpy(table + 16, "LUNARVM ", 8);
+	text_put(table + 10, "LUNAR ", 6);
+	text_put(table + 16, "LUNARVM ", 8);
 	put_le32(table + 24, 1);
-	memcpy(table + 28, "LNAR", 4);
+	text_put(table + 28, "LNAR", 4);
 	put_le32(table + 32, 1);
 }
 
@@ -96,7 +102,7 @@ static void fadt_put(uint8_t *fadt, uint64_t dsdt_gpa)
 	put_le64(fadt + FADT_X_DSDT, dsdt_gpa);
 	gas_put(fadt + FADT_SLEEP_CONTROL, ACPI_PORT_SLEEP_CONTROL);
 	gas_put(fadt + FADT_SLEEP_STATUS, ACPI_PORT_SLEEP_STATUS);
-	memcpy(fadt + FADT_HYPERVISOR_VENDOR, "MsHyperV", 8);
+	text_put(fadt + FADT_HYPERVISOR_VENDOR, "MsHyperV", 8);
 	header_seal(fadt);
 }
 
@@ -127,8 +133,8 @@ static void madt_put(uint8_t *madt, uint32_t vp_count)
 
 static void rsdp_put(uint8_t *rsdp, uint64_t xsdt_gpa)
 {
-	memcpy(rsdp, "RSD PTR ", 8);
-	memcpy(rsdp + 9, "LUNAR ", 6);
+	text_put(rsdp, "RSD PTR ", 8);
+	text_put(rsdp + 9, "LUNAR ", 6);
 	rsdp[15] = 2; /* ACPI 2.0 and later: the XSDT counts */
 	put_le32(rsdp + 20, RSDP_BYTES);
 	put_le64(rsdp + 24, xsdt_gpa);

@@ -101,8 +101,8 @@ static int kernel_open(const char *path, struct bzimage *image, uint8_t *params,
 		       struct vm_error *error)
 {
 	uint8_t head[BZIMAGE_HEAD_BYTES] = {0};
-	const char *why;
-	uint64_t size;
+	const char *why = "";
+	uint64_t size = 0;
 	size_t length;
 	int result;
 	int fd = file_open(path, "kernel", &size, error);
@@ -157,7 +157,7 @@ static int initrd_load(struct guest_memory *memory, const struct boot_linux *lin
 {
 	uint64_t top = gpa_layout_of(linux_boot->memory_bytes).low_bytes;
 	uint64_t kernel_end = image->load_gpa + image->init_bytes;
-	uint64_t size;
+	uint64_t size = 0;
 	uint64_t gpa;
 	int result;
 	int fd;
@@ -202,7 +202,7 @@ static int cmdline_load(struct guest_memory *memory, const struct boot_linux *li
 
 static void e820_add(uint8_t *params, uint64_t gpa, uint64_t size_bytes, enum e820_type type)
 {
-	uint8_t *entry = params + PARAMS_E820_TABLE + 20 * params[PARAMS_E820_COUNT];
+	uint8_t *entry = params + PARAMS_E820_TABLE + (size_t)20 * params[PARAMS_E820_COUNT];
 
 	put_le64(entry, gpa);
 	put_le64(entry + 8, size_bytes);
@@ -224,7 +224,7 @@ static void e820_make(uint8_t *params, uint64_t memory_bytes)
 /* Identity map of the first 4 GiB in 2 MiB pages: one PML4, one PDPT, four page directories. */
 static int page_tables_load(struct guest_memory *memory)
 {
-	enum { PRESENT_WRITABLE = 3, LARGE = 0x80, ENTRIES = 512, DIRECTORIES = 4 };
+	enum { PRESENT_WRITABLE = 3, LARGE = 0x80, DIRECTORIES = 4, ENTRIES = 4 * 512 };
 	uint8_t *tables =
 		guest_memory_for_write(memory, PAGE_TABLE_GPA, (2 + DIRECTORIES) * GUEST_PAGE_SIZE);
 
@@ -234,7 +234,7 @@ static int page_tables_load(struct guest_memory *memory)
 	for (uint64_t i = 0; i < DIRECTORIES; i++)
 		put_le64(tables + GUEST_PAGE_SIZE + 8 * i,
 			 (PAGE_TABLE_GPA + (2 + i) * GUEST_PAGE_SIZE) | PRESENT_WRITABLE);
-	for (uint64_t i = 0; i < DIRECTORIES * ENTRIES; i++)
+	for (uint64_t i = 0; i < ENTRIES; i++)
 		put_le64(tables + 2 * GUEST_PAGE_SIZE + 8 * i, i << 21 | PRESENT_WRITABLE | LARGE);
 	return 0;
 }
@@ -282,7 +282,7 @@ int boot_linux_load(struct guest_memory *memory, const struct boot_linux *linux_
 		.page_table_gpa = PAGE_TABLE_GPA,
 		.boot_params_gpa = BOOT_PARAMS_GPA,
 	};
-	struct bzimage image;
+	struct bzimage image = {0};
 	int result;
 
 	result = kernel_load(memory, linux_boot, &image, params, error);

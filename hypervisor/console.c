@@ -28,7 +28,7 @@
 
 #define LOG_COMPONENT "console"
 
-#define RING_BYTES	(4 * CONSOLE_SCROLL_BACK_BYTES)
+#define RING_BYTES	((size_t)4 * CONSOLE_SCROLL_BACK_BYTES)
 #define INPUT_BYTES	4096
 #define ESCAPE_KEY	0x1d /* Ctrl-] */
 #define WAKE_OUTPUT	1u

@@ -53,7 +53,7 @@ static bool cpu_has_virtualization(void)
 	if (!file)
 		return false;
 	while (getline(&line, &size, file) > 0) {
-		if (strncmp(line, "flags", 5))
+		if (strncmp(line, "flags", 5) != 0)
 			continue;
 		char *copy = strdup(line);
 

@@ -302,7 +302,7 @@ static void line_append(char *text, size_t size, const char *from)
 	size_t used = strlen(text);
 
 	for (; *from && *from != '\n' && used + 1 < size; from++)
-		text[used++] = *from < ' ' || *from > '~' ? '?' : *from;
+		text[used++] = (char)(*from < ' ' || *from > '~' ? '?' : *from);
 	text[used] = '\0';
 }
 

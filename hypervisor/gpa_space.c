@@ -8,6 +8,7 @@
 #include <inttypes.h>
 #include <linux/memfd.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -33,6 +34,7 @@ struct gpa_layout gpa_layout_of(uint64_t memory_bytes)
 static uint64_t huge_pool_read(const char *name)
 {
 	char path[96];
+	char line[32];
 	uint64_t value = 0;
 	FILE *file;
 
@@ -40,8 +42,8 @@ static uint64_t huge_pool_read(const char *name)
 	file = fopen(path, "re");
 	if (!file)
 		return 0;
-	if (fscanf(file, "%" SCNu64, &value) != 1)
-		value = 0;
+	if (fgets(line, sizeof(line), file))
+		value = strtoull(line, NULL, 10);
 	fclose(file);
 	return value;
 }

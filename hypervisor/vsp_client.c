@@ -30,8 +30,7 @@
 #define START_DEADLINE_MS 5000
 #define NAME_WAIT_MS	  2000
 #define NAME_RETRY_MS	  20
-#define RECONNECT_MS	  1000
-#define STATS_MS	  1000
+#define TICK_MS		  1000 /* between statistics, and between attempts to reconnect */
 
 static void timer_set(struct vsp_client *client, uint32_t delay_ms);
 
@@ -82,7 +81,7 @@ static void on_lost(void *ctx, const char *why)
 			  client->name, why);
 	link_drop(client);
 	vsp_device_orphan(client);
-	timer_set(client, RECONNECT_MS);
+	timer_set(client, TICK_MS);
 }
 
 static const struct vsp_link_ops link_ops = {.notified = on_notified, .lost = on_lost};
@@ -257,7 +256,7 @@ static void on_timer(void *ctx)
 	} else if (client->ready) {
 		stats_ask(client);
 	}
-	timer_set(client, client->ready ? STATS_MS : RECONNECT_MS);
+	timer_set(client, TICK_MS);
 }
 
 static void timer_set(struct vsp_client *client, uint32_t delay_ms)
@@ -329,7 +328,7 @@ int vsp_client_create(const struct vsp_client_config *config, bool must_reach,
 			     strerror(-result));
 		goto err_destroy;
 	}
-	timer_set(made, made->ready ? STATS_MS : RECONNECT_MS);
+	timer_set(made, TICK_MS);
 	*client = made;
 	return 0;
 

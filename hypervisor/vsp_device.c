@@ -310,6 +310,12 @@ void vsp_device_orphan(struct vsp_client *client)
 
 void vsp_devices_free(struct vsp_client *client)
 {
-	while (!LIST_EMPTY(&client->devices))
-		nic_free(LIST_FIRST(&client->devices));
+	struct vsp_device *nic = LIST_FIRST(&client->devices);
+
+	while (nic) {
+		struct vsp_device *next = LIST_NEXT(nic, link);
+
+		nic_free(nic);
+		nic = next;
+	}
 }

@@ -18,7 +18,7 @@
 
 #define VSP_VERSION	      1
 #define VSP_SOCKET_DEFAULT    "/run/lunar/netvspd.sock"
-#define VSP_MAX_MESSAGE_BYTES (96 * 1024)
+#define VSP_MAX_MESSAGE_BYTES 98304 /* 96 KiB */
 #define VSP_REPLY	      0x80000000u
 #define VSP_NOTIFY	      0x40000000u
 

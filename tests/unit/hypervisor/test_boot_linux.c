@@ -35,8 +35,8 @@ static void image_fill(uint8_t *image)
 	image[0x1f1] = 1;
 	put_le32(image + 0x1f4, CODE_BYTES / 16);
 	put_le16(image + 0x1fe, 0xaa55);
-	image[0x201] = 0x6a; /* the header ends at 0x26c */
-	memcpy(image + 0x202, "HdrS", 4);
+	image[0x201] = 0x6a;		     /* the header ends at 0x26c */
+	put_le32(image + 0x202, 0x53726448); /* "HdrS" */
 	put_le16(image + 0x206, 0x020f);
 	image[0x211] = 1;
 	put_le32(image + 0x22c, 0x7fffffff);
@@ -305,8 +305,8 @@ static void page_tables_map_4_gib_to_themselves(void **state)
 
 	(void)state;
 	assert_int_equal(load(), 0);
-	directory = guest_memory_for_read(f.memory, f.boot.page_table_gpa + 2 * 4096, 4 * 4096);
-	for (uint64_t i = 0; i < 4 * 512; i++)
+	directory = guest_memory_for_read(f.memory, f.boot.page_table_gpa + 0x2000, 0x4000);
+	for (uint64_t i = 0; i < 2048; i++)
 		assert_int_equal(get_le64(directory + 8 * i), i << 21 | 0x83);
 }
 
@@ -370,7 +370,7 @@ static void initrd_that_does_not_fit_is_too_little_memory(void **state)
 
 static void command_line_longer_than_the_kernel_takes_is_refused(void **state)
 {
-	char line[2049];
+	static char line[2049];
 
 	(void)state;
 	memset(line, 'x', sizeof(line));

@@ -299,7 +299,7 @@ static uint32_t guest_lends_ring(void)
 	uint32_t relid = guest_finds_nic()->relid;
 
 	guest_send_gpadl(&bench.guest, relid, 5, 8, 16);
-	peer_expect(&add, VSP_GPADL_ADD, offsetof(struct vsp_gpadl_add, ranges) + 8 + 8 * 8);
+	peer_expect(&add, VSP_GPADL_ADD, offsetof(struct vsp_gpadl_add, ranges) + 72);
 	peer_reply(&add, 0);
 	return relid;
 }
@@ -418,7 +418,7 @@ static void gpadl_reaches_netvspd_and_its_answer_the_guest(void **state)
 
 	(void)state;
 	guest_send_gpadl(&bench.guest, relid, 0x77, 3, 20);
-	peer_expect(&add, VSP_GPADL_ADD, offsetof(struct vsp_gpadl_add, ranges) + 8 + 3 * 8);
+	peer_expect(&add, VSP_GPADL_ADD, offsetof(struct vsp_gpadl_add, ranges) + 32);
 	assert_int_equal(request->gpadl_id, 0x77);
 	assert_int_equal(request->range_count, 1);
 	memcpy(&gpn, request->ranges + 8 + 16, sizeof(gpn));

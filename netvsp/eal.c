@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include <rte_eal.h>
@@ -21,12 +22,13 @@
 unsigned int eal_free_huge_megabytes(void)
 {
 	FILE *file = fopen(FREE_HUGE_PAGES, "re");
+	char line[32];
 	unsigned int pages = 0;
 
 	if (!file)
 		return 0;
-	if (fscanf(file, "%u", &pages) != 1)
-		pages = 0;
+	if (fgets(line, sizeof(line), file))
+		pages = (unsigned int)strtoul(line, NULL, 10);
 	fclose(file);
 	return pages * 2;
 }

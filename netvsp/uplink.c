@@ -5,7 +5,6 @@
  */
 #include "netvsp/uplink.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +13,7 @@
 #include <rte_eal.h>
 #include <rte_ethdev.h>
 #include <rte_interrupts.h>
+#include <rte_pci.h>
 
 #include "base/deadline.h"
 #include "base/log.h"
@@ -159,12 +159,18 @@ static const struct switch_port_ops port_ops = {.transmit = uplink_transmit, .fl
 
 static bool is_pci_address(const char *devargs)
 {
-	unsigned int domain, bus, device, function;
+	struct rte_pci_addr address;
+	char name[sizeof("00000000:00:00.00")];
+	size_t length;
 
 	if (strncmp(devargs, "pci:", 4) == 0)
 		devargs += 4;
-	return sscanf(devargs, "%x:%x:%x.%x", &domain, &bus, &device, &function) == 4 ||
-	       sscanf(devargs, "%x:%x.%x", &bus, &device, &function) == 3;
+	length = strcspn(devargs, ",");
+	if (length >= sizeof(name))
+		return false;
+	memcpy(name, devargs, length);
+	name[length] = '\0';
+	return rte_pci_addr_parse(name, &address) == 0;
 }
 
 /* Finds or plugs the port. Returns 0, -ENODEV or -ENXIO. */

@@ -504,7 +504,7 @@ int vsp_server_create(struct event_loop *loop, struct data_path *data, const cha
 		return -ENOMEM;
 	server->loop = loop;
 	server->data = data;
-	strcpy(server->path, path);
+	memcpy(server->path, path, strlen(path) + 1);
 	LIST_INIT(&server->connections);
 	server->fd = unix_socket_listen(path, SOCK_SEQPACKET);
 	if (server->fd < 0) {
@@ -531,8 +531,13 @@ void vsp_server_destroy(struct vsp_server *server)
 
 	if (!server)
 		return;
-	while ((connection = LIST_FIRST(&server->connections)))
+	connection = LIST_FIRST(&server->connections);
+	while (connection) {
+		struct connection *next = LIST_NEXT(connection, link);
+
 		drop_connection(connection);
+		connection = next;
+	}
 	event_watch_remove(server->watch);
 	close(server->fd);
 	unlink(server->path);

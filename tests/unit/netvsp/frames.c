@@ -131,7 +131,7 @@ bool frame_read(const uint8_t *frame, size_t length, struct frame_seen *seen)
 		protocol = ip[6];
 		seen->ip_checksum_good = true;
 	} else if (get_be16(frame + 12) == 0x0800) {
-		ip_header = (ip[0] & 0xfu) * 4;
+		ip_header = (size_t)(ip[0] & 0xfu) * 4;
 		ip_bytes = get_be16(ip + 2);
 		protocol = ip[9];
 		seen->ip_id = get_be16(ip + 4);

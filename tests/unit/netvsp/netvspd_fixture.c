@@ -186,8 +186,9 @@ static void take_from_wire(void *ctx)
 size_t wire_take(struct netvspd_fixture *fixture, uint8_t *frame, size_t size, int timeout_ms)
 {
 	struct deadline deadline = deadline_in_ms((uint32_t)timeout_ms);
-	struct wire_call call = {.fixture = fixture, .taken = frame, .size = size};
+	struct wire_call call = {.fixture = fixture, .size = size};
 
+	call.taken = frame;
 	for (;;) {
 		worker_call(fixture->path->worker, take_from_wire, &call);
 		if (call.length > 0 || deadline_passed(deadline))

@@ -22,6 +22,7 @@
 #include "vmbus/guest_memory.h"
 #include "wire/vsp.h"
 
+#define RING_OFFSET  INT64_C(65536) /* of the ring's first page, 16 */
 #define WAIT_MS	     2000
 #define MEMORY_BYTES (UINT64_C(4) << 20)
 #define GONE	     1 /* what ask() returns where the connection has ended */
@@ -338,7 +339,7 @@ static int add_gpadl(struct client *client, uint32_t id, uint32_t pages, uint64_
 	message->range_count = 1;
 	put_le32(message->ranges, pages * 4096);
 	for (uint32_t i = 0; i < pages; i++)
-		put_le64(message->ranges + 8 + 8 * i, first_gpn + i);
+		put_le64(message->ranges + 8 + (size_t)8 * i, first_gpn + i);
 	status = ask(client, VSP_GPADL_ADD, message, length);
 	free(message);
 	return status;
@@ -452,10 +453,10 @@ static void ring_with_bad_indices_does_not_open(void **state)
 	uint32_t bad = 12345678;
 
 	assert_int_equal(add_gpadl(&client, 1, 4, 16), 0);
-	assert_int_equal(pwrite(client.memory_fd, &bad, sizeof(bad), 16 * 4096), sizeof(bad));
+	assert_int_equal(pwrite(client.memory_fd, &bad, sizeof(bad), RING_OFFSET), sizeof(bad));
 	assert_int_equal(open_channel(&client, &good, 2), -EPROTO);
 	bad = 0;
-	assert_int_equal(pwrite(client.memory_fd, &bad, sizeof(bad), 16 * 4096), sizeof(bad));
+	assert_int_equal(pwrite(client.memory_fd, &bad, sizeof(bad), RING_OFFSET), sizeof(bad));
 	assert_int_equal(open_channel(&client, &good, 2), 0);
 	disconnect(&client);
 }

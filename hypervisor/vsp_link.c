@@ -28,6 +28,7 @@ struct vsp_request {
 	struct deadline deadline;
 	/* until it is sent: */
 	struct vsp_header *message;
+	size_t length;
 	int fds[VSP_LINK_MAX_FDS];
 	size_t fd_count;
 };
@@ -184,9 +185,8 @@ static void unsent_flush(struct vsp_link *link)
 	struct vsp_request *request;
 
 	while (!link->lost && (request = TAILQ_FIRST(&link->unsent))) {
-		int result = fd_passing_send(link->socket, request->message,
-					     request->message->size_bytes, request->fds,
-					     request->fd_count);
+		int result = fd_passing_send(link->socket, request->message, request->length,
+					     request->fds, request->fd_count);
 
 		if (result == -EAGAIN)
 			break;
@@ -306,7 +306,8 @@ static int request_fill(struct vsp_request *request, const struct vsp_header *me
 	request->message = malloc(message->size_bytes);
 	if (!request->message)
 		return -ENOMEM;
-	memcpy(request->message, message, message->size_bytes);
+	request->length = message->size_bytes;
+	memcpy(request->message, message, request->length);
 	for (; request->fd_count < fd_count; request->fd_count++) {
 		int own = fcntl(fds[request->fd_count], F_DUPFD_CLOEXEC, 0);
 

@@ -80,7 +80,7 @@ static void guest_enables(uint32_t vp)
 
 static struct hv_message_slot *slot(void)
 {
-	return guest_memory_for_write(bench.memory, SIMP_GPA + 2 * 256, 256);
+	return guest_memory_for_write(bench.memory, SIMP_GPA + 0x200, 256);
 }
 
 /* How often the interrupt was raised since last asked. */

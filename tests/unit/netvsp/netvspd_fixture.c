@@ -11,6 +11,7 @@
 #include <sys/queue.h>
 #include <unistd.h>
 
+#include <rte_eal.h>
 #include <rte_eth_ring.h>
 #include <rte_ring.h>
 
@@ -40,6 +41,13 @@ struct netvspd_fixture {
 	unsigned int indirect_available;
 };
 
+/* EAL leaves its folder behind. This was registered before EAL's own clean-up, so it runs after
+ * that. */
+static void remove_runtime_folder(void)
+{
+	rmdir(rte_eal_get_runtime_dir());
+}
+
 int eal_group_setup(void **state)
 {
 	struct eal_options options = {.file_prefix = "lunar-test",
@@ -54,6 +62,7 @@ int eal_group_setup(void **state)
 	options.verbose = getenv("NETVSPD_TEST_VERBOSE") != NULL;
 	if (!options.verbose)
 		log_set_level(LOG_LEVEL_ERROR);
+	atexit(remove_runtime_folder);
 	err = eal_start(&options);
 	if (err)
 		fprintf(stderr, "EAL: %s\n", strerror(-err));

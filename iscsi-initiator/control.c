@@ -183,10 +183,14 @@ err_free:
 
 void control_server_destroy(struct control_server *server)
 {
+	struct control_client *client, *next;
+
 	if (server == NULL)
 		return;
-	while (!LIST_EMPTY(&server->clients))
-		close_client(LIST_FIRST(&server->clients));
+	for (client = LIST_FIRST(&server->clients); client != NULL; client = next) {
+		next = LIST_NEXT(client, link);
+		close_client(client);
+	}
 	event_watch_remove(server->watch);
 	unlink(server->path);
 	close(server->fd);

@@ -78,7 +78,8 @@ bool disk_in_use(const char *name, char *who, size_t size)
 	if (processes == NULL)
 		return false;
 	while (!used && (entry = readdir(processes)) != NULL) {
-		if (!isdigit((unsigned char)entry->d_name[0]) || atoi(entry->d_name) == getpid())
+		if (!isdigit((unsigned char)entry->d_name[0]) ||
+		    strtol(entry->d_name, NULL, 10) == getpid())
 			continue;
 		used = process_has_open(entry->d_name, name);
 		if (used)

@@ -50,18 +50,18 @@ int initiator_name_parse(const char *text, char name[ISCSI_NAME_MAX + 1])
 static int read_text(const char *path, char *text, size_t size)
 {
 	ssize_t length;
+	int ret = 0;
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 
 	if (fd < 0)
 		return -errno;
 	length = read(fd, text, size - 1);
 	if (length < 0)
-		length = -errno;
+		ret = -EIO;
+	else
+		text[length] = '\0';
 	close(fd);
-	if (length < 0)
-		return (int)length;
-	text[length] = '\0';
-	return 0;
+	return ret;
 }
 
 /* Writes to a temporary file first: a crash leaves the old name or the new one, never half of it.
@@ -118,7 +118,7 @@ static int generate(const char *path, char name[ISCSI_NAME_MAX + 1])
 
 int initiator_name_load(const char *path, char name[ISCSI_NAME_MAX + 1])
 {
-	char text[FILE_BYTES_MAX];
+	char text[FILE_BYTES_MAX] = "";
 	int ret = read_text(path, text, sizeof(text));
 
 	if (ret == 0) {

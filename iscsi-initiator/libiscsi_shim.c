@@ -43,6 +43,7 @@ int iscsi_reconnect(struct iscsi_context *iscsi);
 void iscsi_init_iser_transport(struct iscsi_context *iscsi);
 void iscsi_set_error(struct iscsi_context *iscsi, const char *format, ...);
 
+/* NOLINTBEGIN(bugprone-reserved-identifier): the linker's --wrap makes these names */
 int __wrap_iscsi_reconnect(struct iscsi_context *iscsi);
 int __wrap_iscsi_pdu_add_data(struct iscsi_context *iscsi, struct iscsi_pdu *pdu,
 			      unsigned char *data, int size);
@@ -159,7 +160,7 @@ static void deferred_release(struct iscsi_context *iscsi, size_t count)
 	deferred.count -= count;
 	if (deferred.count > 0)
 		memmove(deferred.pdus, deferred.pdus + count,
-			deferred.count * sizeof(*deferred.pdus));
+			deferred.count * sizeof(struct iscsi_pdu *));
 }
 
 void __wrap_iscsi_tcp_free_pdu(struct iscsi_context *iscsi, struct iscsi_pdu *pdu)
@@ -172,7 +173,8 @@ void __wrap_iscsi_tcp_free_pdu(struct iscsi_context *iscsi, struct iscsi_pdu *pd
 		deferred_release(iscsi, deferred.count / 2);
 	if (deferred.count == deferred.capacity) {
 		size_t capacity = deferred.capacity == 0 ? 256 : deferred.capacity * 2;
-		struct iscsi_pdu **grown = reallocarray(deferred.pdus, capacity, sizeof(*grown));
+		struct iscsi_pdu **grown =
+			reallocarray(deferred.pdus, capacity, sizeof(struct iscsi_pdu *));
 		if (grown == NULL)
 			return; /* a lost PDU is better than a freed one in use */
 		deferred.pdus = grown;
@@ -221,3 +223,4 @@ void shim_destroy_context(struct iscsi_context *iscsi)
 	deferred_release(scratch, deferred.count);
 	iscsi_destroy_context(scratch);
 }
+/* NOLINTEND(bugprone-reserved-identifier) */

@@ -6,18 +6,15 @@
  */
 #include "iscsi-initiator/login.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <iscsi/iscsi.h>
 #include <iscsi/scsi-lowlevel.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/socket.h>
 
 #include "base/deadline.h"
 #include "iscsi-initiator/data_digest.h"
@@ -94,28 +91,14 @@ void connection_set_round_end(struct connection *connection, void (*fn)(void *ct
 	connection->round_end = fn;
 }
 
-uint16_t connection_local_port(const struct connection *connection)
-{
-	struct sockaddr_storage address;
-	socklen_t length = sizeof(address);
-
-	if (getsockname(iscsi_get_fd(connection->iscsi), (struct sockaddr *)&address, &length) < 0)
-		return 0;
-	if (address.ss_family == AF_INET6)
-		return ntohs(((struct sockaddr_in6 *)&address)->sin6_port);
-	return ntohs(((struct sockaddr_in *)&address)->sin_port);
-}
-
 /* "Failed to log in to target. Status: Target not found(515)": the number is RFC 7143 11.13.5. */
 static void classify_refusal(const char *error, struct login_result *result)
 {
 	const char *open = strrchr(error, '(');
 	unsigned long status = open != NULL ? strtoul(open + 1, NULL, 10) : 0;
 
-	if (status == 0x0201 || strstr(error, "CHAP") != NULL ||
+	if (status == 0x0201 || status == 0x0202 || strstr(error, "CHAP") != NULL ||
 	    strstr(error, "Authentication failed") != NULL)
-		result->code = EXIT_AUTH_FAILED;
-	else if (status == 0x0202)
 		result->code = EXIT_AUTH_FAILED;
 	else if (status == 0x0203 || status == 0x0204)
 		result->code = EXIT_UNKNOWN_TARGET;

@@ -69,6 +69,5 @@ const struct login_reply *connection_reply(const struct connection *connection);
 void connection_kick(struct connection *connection);
 /* Monotonic time at which the target was last heard. */
 uint64_t connection_last_heard_ns(const struct connection *connection);
-uint16_t connection_local_port(const struct connection *connection);
 
 #endif

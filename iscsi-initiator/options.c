@@ -303,6 +303,7 @@ static int parse_command(struct parser *p, char **words, int count)
 	return 0;
 }
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): message is written through the parser */
 enum exit_code options_parse(int argc, char **argv, struct options *options, char *message,
 			     size_t size)
 {

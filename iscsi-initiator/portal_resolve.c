@@ -39,9 +39,8 @@ int portal_resolve_text(const char *text, char *portal, size_t size)
 	struct iscsi_address address = {0};
 	const char *why;
 
-	if (strlen(text) >= sizeof(copy))
+	if (snprintf(copy, sizeof(copy), "%s", text) >= (int)sizeof(copy))
 		return -EINVAL;
-	strcpy(copy, text);
 	copy[strcspn(copy, ",")] = '\0';
 	if (iscsi_portal_parse(copy, &address, &why) < 0)
 		return -EINVAL;

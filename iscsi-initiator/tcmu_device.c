@@ -117,13 +117,13 @@ static int enable_backstore(struct tcmu_device *device, const struct tcmu_device
 {
 	char text[256], attributes[160];
 	const char *folder = device->backstore;
+	uint64_t bytes = config->blocks * config->block_bytes;
 
 	/* nl_reply_supported=-1: the kernel does not wait for a netlink daemon's answer. */
 	snprintf(text, sizeof(text),
 		 "dev_config=lunar-iscsi/%s,dev_size=%llu,hw_block_size=%u,max_data_area_mb=%d,"
 		 "nl_reply_supported=-1",
-		 config->id, (unsigned long long)(config->blocks * config->block_bytes),
-		 config->block_bytes, DATA_AREA_MB);
+		 config->id, (unsigned long long)bytes, config->block_bytes, DATA_AREA_MB);
 	if (attribute_write(folder, "control", text) < 0)
 		return refuse(why, -EINVAL, "the kernel refuses the backstore's parameters");
 	if (attribute_write(folder, "enable", "1") < 0)
@@ -171,18 +171,22 @@ static int find_uio(const char *id, char *folder, size_t size)
 /* Opens /dev/uioN; makes a node of our own where nothing has made one. */
 static int open_uio(const char *folder)
 {
-	char path[PATH_MAX], number[32];
-	unsigned int major_number, minor_number;
+	char path[PATH_MAX], number[32], *colon;
+	unsigned long major_number, minor_number;
 	int fd;
 
 	snprintf(path, sizeof(path), "/dev/%s", strrchr(folder, '/') + 1);
 	fd = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK);
 	if (fd >= 0 || errno != ENOENT)
 		return fd >= 0 ? fd : -errno;
-	if (attribute_read(folder, "dev", number, sizeof(number)) < 0 ||
-	    sscanf(number, "%u:%u", &major_number, &minor_number) != 2)
+	if (attribute_read(folder, "dev", number, sizeof(number)) < 0)
 		return -ENODEV;
-	if (mknod(path, S_IFCHR | 0600, makedev(major_number, minor_number)) < 0)
+	major_number = strtoul(number, &colon, 10);
+	if (*colon != ':')
+		return -ENODEV;
+	minor_number = strtoul(colon + 1, NULL, 10);
+	if (mknod(path, S_IFCHR | 0600,
+		  makedev((unsigned int)major_number, (unsigned int)minor_number)) < 0)
 		return -errno;
 	fd = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK);
 	return fd >= 0 ? fd : -errno;

@@ -374,7 +374,7 @@ void fake_target_narrow(struct fake_target *t)
 void fake_target_listen(struct fake_target *t, bool on)
 {
 	if (on) {
-		listen_on(t, (uint16_t)atoi(strchr(t->portal, ':') + 1));
+		listen_on(t, (uint16_t)strtoul(strchr(t->portal, ':') + 1, NULL, 10));
 	} else {
 		event_watch_remove(t->listen_watch);
 		close(t->listen_fd);

@@ -13,8 +13,8 @@
 #include "base/event_loop.h"
 
 #define FAKE_COMMANDS_MAX 1024
-#define FAKE_PDU_MAX	  (300 * 1024)
-#define FAKE_OUT_MAX	  (4 * 1024 * 1024)
+#define FAKE_PDU_MAX	  ((size_t)300 * 1024)
+#define FAKE_OUT_MAX	  ((size_t)4 * 1024 * 1024)
 struct fake_command {
 	uint8_t header[48];
 	uint32_t itt;

@@ -4,16 +4,16 @@
  */
 #include "iscsi-initiator/login_reply.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "tests/unit/test_main.h"
 
 static void take(struct login_reply *reply, const char *key_value)
 {
-	char line[256] = "TargetLoginReply: ";
+	char line[256];
 
-	strcat(line, key_value);
-	strcat(line, " [iqn.2025-11.test:x]");
+	snprintf(line, sizeof(line), "TargetLoginReply: %s [iqn.2025-11.test:x]", key_value);
 	assert_true(login_reply_take_log_line(reply, line));
 }
 

@@ -83,15 +83,16 @@ static int tear_down(void **state)
 	return 0;
 }
 
+static void run_round(struct world *w, struct deadline deadline, const char *condition)
+{
+	if (deadline_passed(deadline))
+		fail_msg("never: %s", condition);
+	event_loop_run_once(w->loop, 100);
+}
+
 #define RUN_UNTIL(w, condition)                                                                    \
-	do {                                                                                       \
-		struct deadline run_deadline = deadline_in_ms(8000);                               \
-		while (!(condition)) {                                                             \
-			if (deadline_passed(run_deadline))                                         \
-				fail_msg("never: %s", #condition);                                 \
-			event_loop_run_once((w)->loop, 100);                                       \
-		}                                                                                  \
-	} while (0)
+	for (struct deadline run_deadline = deadline_in_ms(8000); !(condition);)                   \
+	run_round(w, run_deadline, #condition)
 
 static void run_for_ms(struct world *w, uint32_t ms)
 {

@@ -93,7 +93,7 @@ static uint32_t lay_command(struct kernel *k, uint32_t position, uint16_t id, ui
 	memcpy(entry + 4, &id, sizeof(id));
 	put32(entry + 8, count);
 	put64(entry + 24, RING_AT + position + base);
-	for (uint32_t i = 0; i < count; i++) {
+	for (size_t i = 0; i < count; i++) {
 		put64(entry + 48 + 16 * i, DATA_AT + 4096 * i);
 		put64(entry + 56 + 16 * i, 4096);
 	}
@@ -237,9 +237,8 @@ static void completion_passes_over_task_management(void **state)
 static void damaged_entries_are_refused(void **state)
 {
 	static const struct {
-		uint32_t offset;
-		uint64_t value;
-		int bytes;
+		uint64_t offset, value;
+		size_t bytes;
 	} damages[] = {
 		{0, 0, 4},				/* no length */
 		{0, 8 | TCMU_ABI_COMMAND, 4},		/* shorter than a response */
@@ -262,7 +261,7 @@ static void damaged_entries_are_refused(void **state)
 
 	for (size_t i = 0; i < ARRAY_LENGTH(damages); i++) {
 		uint32_t length = lay_command(k, 0, 3, 1);
-		memcpy(at(k, 0) + damages[i].offset, &damages[i].value, (size_t)damages[i].bytes);
+		memcpy(at(k, 0) + damages[i].offset, &damages[i].value, damages[i].bytes);
 		set_head(k, length);
 		if (next(k) != -EPROTO)
 			fail_msg("damage %zu was not seen", i);

@@ -5,6 +5,7 @@
 #include "base/fd_passing.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -90,7 +91,9 @@ ssize_t fd_passing_receive(int socket, void *message, size_t size, int *fds, siz
 		return errno == EWOULDBLOCK ? -EAGAIN : -errno;
 
 	size_t count = collect_fds(&msg, fds, max_fds);
-	if (count > max_fds || (msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0) {
+	/* An empty message looks like the end, and at the end nobody looks for fds. */
+	bool empty_with_fds = received == 0 && count > 0;
+	if (count > max_fds || empty_with_fds || (msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0) {
 		for (size_t i = 0; i < count && i < max_fds; i++)
 			close(fds[i]);
 		return -EMSGSIZE;

@@ -20,8 +20,8 @@ int fd_passing_send(int socket, const void *message, size_t length, const int *f
 /*
  * Receives one message of at most size bytes. On success returns its length (0: peer closed) and
  * stores the received fds (close-on-exec, now the caller's) and their number, at most max_fds; more
- * than that, or a message that does not fit, is -EMSGSIZE with every fd closed and the message
- * dropped. -EAGAIN when there is none.
+ * than that, a message that does not fit, or an empty one with fds, is -EMSGSIZE with every fd
+ * closed and the message dropped. -EAGAIN when there is none.
  */
 ssize_t fd_passing_receive(int socket, void *message, size_t size, int *fds, size_t max_fds,
 			   size_t *fd_count);

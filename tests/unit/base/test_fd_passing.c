@@ -88,6 +88,19 @@ static void truncated_message_is_refused_and_its_fd_closed(void **state)
 	assert_int_equal(open_fd_count(), before);
 }
 
+static void empty_message_does_not_leave_its_fds_open(void **state)
+{
+	(void)state;
+	char text[4];
+	int received[2];
+	size_t count = 0;
+	int before = open_fd_count();
+	assert_int_equal(fd_passing_send(pair[0], "", 0, &pair[0], 1), 0);
+	assert_int_equal(fd_passing_receive(pair[1], text, sizeof(text), received, 2, &count),
+			 -EMSGSIZE);
+	assert_int_equal(open_fd_count(), before);
+}
+
 static void empty_socket_says_again_and_closed_peer_says_zero(void **state)
 {
 	(void)state;
@@ -124,6 +137,8 @@ int main(void)
 			fds_past_the_limit_are_closed_and_the_message_refused, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(truncated_message_is_refused_and_its_fd_closed,
 						set_up, tear_down),
+		cmocka_unit_test_setup_teardown(empty_message_does_not_leave_its_fds_open, set_up,
+						tear_down),
 		cmocka_unit_test_setup_teardown(empty_socket_says_again_and_closed_peer_says_zero,
 						set_up, tear_down),
 		cmocka_unit_test_setup_teardown(stale_socket_file_is_replaced_but_a_live_one_is_not,

@@ -27,6 +27,7 @@
 
 #define LOG_COMPONENT "nic"
 
+#define MADE_COUNT	  3 /* HELLO, MEMORY and NIC */
 #define START_DEADLINE_MS 5000
 #define NAME_WAIT_MS	  2000
 #define NAME_RETRY_MS	  20
@@ -118,7 +119,8 @@ static void stats_ask(struct vsp_client *client)
 		!vsp_link_request(client->link, &message, NULL, 0, on_stats, client, 0);
 }
 
-/* The answers to HELLO, MEMORY and NIC (tag: which); the last one that succeeds makes it ready. */
+/* The answers to HELLO, MEMORY and NIC (tag: which). Only all three make it ready: once the NIC is
+ * offered, no refusal may be outstanding. */
 static void on_made(void *ctx, uint64_t tag, int status, const struct vsp_header *reply)
 {
 	struct vsp_client *client = ctx;
@@ -131,7 +133,7 @@ static void on_made(void *ctx, uint64_t tag, int status, const struct vsp_header
 		status = -EPROTO;
 	if (status && !client->refusal)
 		client->refusal = status;
-	if (tag != VSP_NIC || client->refusal)
+	if (status || ++client->made_count < MADE_COUNT || client->refusal)
 		return;
 	client->ready = true;
 	client->status.link = VM_NIC_CONNECTED;
@@ -193,6 +195,7 @@ static int link_start(struct vsp_client *client)
 	if (socket < 0)
 		return socket;
 	client->refusal = 0;
+	client->made_count = 0;
 	result = vsp_link_create(client->config.loop, socket, &link_ops, client, &client->link);
 	if (result)
 		return result;

@@ -37,6 +37,7 @@ struct vsp_client {
 	char name[sizeof(((struct vsp_nic *)0)->name)];
 	struct vsp_link *link;	   /* NULL while there is none */
 	bool ready;		   /* netvspd has made the vNIC */
+	unsigned int made_count;   /* of the first three requests: answered with success */
 	int refusal;		   /* -errno that netvspd answered to one of the first three */
 	struct vsp_device *device; /* NULL while not offered */
 	LIST_HEAD(, vsp_device) devices;

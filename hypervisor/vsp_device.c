@@ -106,14 +106,27 @@ static void on_gpadl_removed(void *ctx, uint64_t tag, int status, const struct v
 	vmbus_server_gpadl_teardown_done(nic->device, TAG_SUB(tag), TAG_GPADL(tag));
 }
 
+/* Sends what netvspd must hear and cannot refuse. Without it the two would not agree any more on
+ * what the guest has lent, so the link is given up instead: then netvspd lets go of everything.
+ * Returns false where nothing was sent. */
+static bool request_firmly(struct vsp_device *nic, struct vsp_header *message, vsp_reply_fn fn,
+			   uint64_t tag)
+{
+	if (!nic->client)
+		return false;
+	if (!vsp_link_request(nic->client->link, message, NULL, 0, fn, nic, tag))
+		return true;
+	vsp_link_lose(nic->client->link, "a request could not be sent");
+	return false;
+}
+
 static void nic_gpadl_teardown(void *ctx, uint32_t sub_index, uint32_t gpadl_id)
 {
 	struct vsp_device *nic = ctx;
 	struct vsp_gpadl_remove message = {.gpadl_id = gpadl_id};
 
 	vsp_header_fill(&message, VSP_GPADL_REMOVE, sizeof(message));
-	if (!nic->client || vsp_link_request(nic->client->link, &message.header, NULL, 0,
-					     on_gpadl_removed, nic, TAG(sub_index, gpadl_id)))
+	if (!request_firmly(nic, &message.header, on_gpadl_removed, TAG(sub_index, gpadl_id)))
 		vmbus_server_gpadl_teardown_done(nic->device, sub_index, gpadl_id);
 }
 
@@ -214,8 +227,7 @@ static void nic_channel_close(void *ctx, uint32_t sub_index)
 
 	vsp_header_fill(&message, VSP_CHANNEL_CLOSE, sizeof(message));
 	channel_disconnect(nic, sub_index);
-	if (!nic->client || vsp_link_request(nic->client->link, &message.header, NULL, 0,
-					     on_channel_closed, nic, TAG(sub_index, 0)))
+	if (!request_firmly(nic, &message.header, on_channel_closed, TAG(sub_index, 0)))
 		vmbus_server_close_done(nic->device, sub_index);
 }
 

@@ -133,7 +133,7 @@ static void on_lost(void *ctx)
 
 /* Nothing goes in or out any more; told from the loop, for the caller may be in the middle of
  * something. */
-static void link_lose(struct vsp_link *link, const char *why)
+void vsp_link_lose(struct vsp_link *link, const char *why)
 {
 	if (link->lost)
 		return;
@@ -162,7 +162,7 @@ static void timer_update(struct vsp_link *link)
 	link->timer = NULL;
 	if (oldest && event_loop_after_ms(link->loop, (uint32_t)deadline_left_ms(oldest->deadline),
 					  on_deadline, link, &link->timer))
-		link_lose(link, "out of memory");
+		vsp_link_lose(link, "out of memory");
 }
 
 static void on_deadline(void *ctx)
@@ -174,7 +174,7 @@ static void on_deadline(void *ctx)
 	if (!oldest)
 		oldest = TAILQ_FIRST(&link->unsent);
 	if (oldest && deadline_passed(oldest->deadline))
-		link_lose(link, "it does not answer");
+		vsp_link_lose(link, "it does not answer");
 	else
 		timer_update(link);
 }
@@ -191,7 +191,7 @@ static void unsent_flush(struct vsp_link *link)
 		if (result == -EAGAIN)
 			break;
 		if (result) {
-			link_lose(link, "it closed the connection");
+			vsp_link_lose(link, "it closed the connection");
 			return;
 		}
 		TAILQ_REMOVE(&link->unsent, request, link);
@@ -212,7 +212,7 @@ static bool reply_handle(struct vsp_link *link, const struct vsp_header *reply)
 		if (request->sequence == reply->sequence)
 			break;
 	if (!request || reply->type != (request->type | VSP_REPLY) || reply->status > 0) {
-		link_lose(link, "it broke the protocol: an answer to nothing");
+		vsp_link_lose(link, "it broke the protocol: an answer to nothing");
 		return true;
 	}
 	TAILQ_REMOVE(&link->waiting, request, link);
@@ -225,13 +225,13 @@ static bool message_handle(struct vsp_link *link, size_t length)
 	const struct vsp_header *message = (const struct vsp_header *)link->buffer;
 
 	if (length < sizeof(*message) || message->size_bytes != length) {
-		link_lose(link, "it broke the protocol: a message of the wrong length");
+		vsp_link_lose(link, "it broke the protocol: a message of the wrong length");
 		return true;
 	}
 	if (message->type & VSP_REPLY)
 		return reply_handle(link, message);
 	if (!(message->type & VSP_NOTIFY)) {
-		link_lose(link, "it broke the protocol: an unknown message");
+		vsp_link_lose(link, "it broke the protocol: an unknown message");
 		return true;
 	}
 	link->callbacks++;
@@ -253,9 +253,9 @@ static void messages_receive(struct vsp_link *link)
 		if (length == -EAGAIN)
 			return;
 		if (length <= 0) {
-			link_lose(link, length == -EMSGSIZE
-						? "it broke the protocol: a message too large"
-						: "it closed the connection");
+			vsp_link_lose(link, length == -EMSGSIZE
+						    ? "it broke the protocol: a message too large"
+						    : "it closed the connection");
 			return;
 		}
 		if (!message_handle(link, (size_t)length))

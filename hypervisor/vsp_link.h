@@ -14,8 +14,10 @@
 struct event_loop;
 struct vsp_link;
 
-#define VSP_LINK_REPLY_MS     10000 /* netvspd is lost when a reply takes longer */
-#define VSP_LINK_MAX_REQUESTS 1024  /* unanswered; a guest cannot make us hoard more */
+#define VSP_LINK_REPLY_MS 10000 /* netvspd is lost when a reply takes longer */
+/* Unanswered; a guest cannot make us hoard more. The VMBus server bounds it lower: one request for
+ * each of its 4096 GPADLs, two for each of 64 channels, and four of our own. */
+#define VSP_LINK_MAX_REQUESTS 4352
 #define VSP_LINK_MAX_FDS      16
 
 /*
@@ -46,6 +48,9 @@ void vsp_link_destroy(struct vsp_link *link);
  */
 int vsp_link_request(struct vsp_link *link, struct vsp_header *message, const int *fds,
 		     size_t fd_count, vsp_reply_fn fn, void *ctx, uint64_t tag);
+
+/* Gives the link up: ops->lost follows from the loop, with this reason (static). */
+void vsp_link_lose(struct vsp_link *link, const char *why);
 
 /* Waits at most timeout_ms for something to happen on this link alone, and lets it happen. For a
  * caller that cannot go back to the loop. */

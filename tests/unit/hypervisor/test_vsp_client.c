@@ -667,6 +667,52 @@ static void reboot_without_netvspd_waits_for_it(void **state)
 	assert_int_equal(status_now().link, VM_NIC_CONNECTED);
 }
 
+/* netvspd answers NIC before it refuses HELLO: the NIC must not be on the bus by then. */
+static void *peer_out_of_order_thread(void *argument)
+{
+	struct pollfd poll_fd = {.fd = bench.listener, .events = POLLIN};
+	struct message hello = {0};
+
+	(void)argument;
+	if (poll(&poll_fd, 1, WAIT_MS) <= 0)
+		return NULL;
+	bench.peer = accept(bench.listener, NULL, NULL);
+	if (!peer_receive(&hello, false) || !peer_receive(&bench.memory_message, false) ||
+	    !peer_receive(&bench.nic_message, false) || peer_reply_raw(&bench.nic_message, 0) ||
+	    peer_reply_raw(&bench.memory_message, 0))
+		return NULL;
+	peer_reply_raw(&hello, -EPROTO);
+	return NULL;
+}
+
+static void nic_answered_before_hello_does_not_make_it_ready(void **state)
+{
+	(void)state;
+	assert_int_equal(pthread_create(&bench.thread, NULL, peer_out_of_order_thread, NULL), 0);
+	assert_int_equal(client_create(true), -EPROTO);
+	pthread_join(bench.thread, NULL);
+}
+
+/* More teardowns at once than a queue of a thousand: each reaches netvspd. */
+static void every_gpadl_of_an_unload_is_taken_from_netvspd(void **state)
+{
+	enum { GPADLS = 1500 };
+	struct message message = {0};
+	uint32_t relid = guest_finds_nic()->relid;
+
+	(void)state;
+	for (uint32_t id = 1; id <= GPADLS; id++) {
+		guest_send_gpadl(&bench.guest, relid, id, 1, 16);
+		peer_expect(&message, VSP_GPADL_ADD, offsetof(struct vsp_gpadl_add, ranges) + 16);
+		assert_int_equal(peer_reply_raw(&message, 0), 0);
+		assert_int_equal(event_loop_run_once(bench.loop, 1), 0);
+	}
+	guest_send_empty(&bench.guest, VMBUS_UNLOAD);
+	for (uint32_t i = 0; i < GPADLS; i++)
+		peer_expect(&message, VSP_GPADL_REMOVE, sizeof(struct vsp_gpadl_remove));
+	assert_int_equal(status_now().link, VM_NIC_CONNECTED);
+}
+
 #define ALONE(name)	cmocka_unit_test_setup_teardown(name, setup, teardown)
 #define CONNECTED(name) cmocka_unit_test_setup_teardown(name, setup_connected, teardown)
 
@@ -691,6 +737,8 @@ int main(void)
 		CONNECTED(short_notification_is_passed_over),
 		CONNECTED(returned_netvspd_plugs_the_nic_in_again),
 		ALONE(reboot_without_netvspd_waits_for_it),
+		ALONE(nic_answered_before_hello_does_not_make_it_ready),
+		CONNECTED(every_gpadl_of_an_unload_is_taken_from_netvspd),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -29,6 +29,7 @@
 #define AGE_SLICE_SHARE		   16u /* a tick looks at this part of the table */
 #define NO_KEY			   UINT64_MAX
 #define VLAN_ID_MASK		   0xfffu
+#define MAC_MASK		   UINT64_C(0xffffffffffff) /* of a key */
 
 struct mac_entry {
 	uint64_t key; /* NO_KEY: free */
@@ -158,8 +159,18 @@ static int32_t remember(struct vswitch *sw, struct switch_port *port, uint64_t k
 	return index;
 }
 
-/* Learns a frame's source. False: the frame must not go on, since its source is a vNIC of another
- * port (it looped back, or somebody poses as that vNIC). */
+/* Whether a frame's source is another vNIC's own address (it looped back, or somebody poses as that
+ * vNIC). Among vNICs that holds in every VLAN, whatever tag a guest puts on. On the wire a bridge
+ * may join VLANs, and what it carries over is no fraud. */
+static bool is_anothers(const struct vswitch *sw, const struct switch_port *from, uint64_t key)
+{
+	uint64_t owned = from->kind == SWITCH_PORT_VNIC ? key & MAC_MASK : key;
+	int32_t index = rte_hash_lookup(sw->hash, &owned);
+
+	return index >= 0 && sw->entries[index].is_static && sw->entries[index].port != from;
+}
+
+/* Learns a frame's source. False: the frame must not go on, since its source is another's. */
 static bool learn(struct vswitch *sw, struct switch_port *from, uint64_t key)
 {
 	struct mac_entry *entry = &sw->entries[from->last_source];
@@ -170,15 +181,11 @@ static bool learn(struct vswitch *sw, struct switch_port *from, uint64_t key)
 		return true;
 	}
 	index = rte_hash_lookup(sw->hash, &key);
-	if (index >= 0) {
-		entry = &sw->entries[index];
-		if (entry->is_static && entry->port != from)
-			return false;
-		if (entry->port == from)
-			entry->seen_seconds = sw->now_seconds;
-		else
-			index = remember(sw, from, key, false);
+	if (index >= 0 && sw->entries[index].port == from) {
+		sw->entries[index].seen_seconds = sw->now_seconds;
 	} else {
+		if (is_anothers(sw, from, key))
+			return false;
 		index = remember(sw, from, key, false);
 	}
 	if (index >= 0)

@@ -267,6 +267,26 @@ static void vnic_that_is_up_is_known_and_cannot_be_moved(void **state)
 	assert_frames(fixture, 1, 0, 0, 0, 0);
 }
 
+static void vnic_that_is_up_owns_its_address_in_every_vlan(void **state)
+{
+	struct switch_fixture *fixture = *state;
+
+	switch_port_set_up(fixture->sw, fixture->ports[2].port, true);
+	send_tagged(fixture, 2, address(1, 2), address(2, 9), 10);
+	assert_frames(fixture, 1, 1, 0, 1, 1);
+	/* An unguarded guest cannot take it over by a tag: neither here nor in a VLAN that the
+	 * owner has not used yet. */
+	send_tagged(fixture, 4, address(1, 2), address(2, 9), 10);
+	send_tagged(fixture, 4, address(1, 2), address(2, 9), 20);
+	assert_frames(fixture, 0, 0, 0, 0, 0);
+	assert_int_equal(switch_port_counters(fixture->ports[4].port)->in_spoofed, 2);
+	send_tagged(fixture, 3, address(2, 3), address(1, 2), 10);
+	assert_frames(fixture, 0, 0, 1, 0, 0);
+	/* A bridge on the wire that joins two VLANs brings it in by the other one. */
+	send_tagged(fixture, 0, address(1, 2), address(2, 9), 30);
+	assert_frames(fixture, 0, 0, 1, 1, 1);
+}
+
 static void guarded_vnic_sends_with_its_own_address_only(void **state)
 {
 	struct switch_fixture *fixture = *state;
@@ -420,6 +440,7 @@ int main(void)
 		switch_test(address_is_forgotten_when_it_has_been_silent),
 		switch_test(address_that_speaks_is_kept),
 		switch_test(vnic_that_is_up_is_known_and_cannot_be_moved),
+		switch_test(vnic_that_is_up_owns_its_address_in_every_vlan),
 		switch_test(guarded_vnic_sends_with_its_own_address_only),
 		switch_test(vnic_cannot_fill_the_table),
 		switch_test(full_table_still_switches),

@@ -75,6 +75,7 @@ void nic_control_flush(struct nic *nic)
 {
 	struct queue *primary = nic->queues[0];
 	struct control_message *message;
+	bool asked = false, sent = false;
 
 	while (primary && (message = STAILQ_FIRST(&nic->control))) {
 		int err = message->is_rndis ? control_send_rndis(nic, primary, message)
@@ -82,9 +83,13 @@ void nic_control_flush(struct nic *nic)
 								  message->bytes, message->length);
 
 		if (err == -EAGAIN) {
-			/* The guest's completions, or its reading, bring us back here. */
+			if (asked)
+				return;
+			/* The guest's completions, or the signal that it has read, bring us back
+			 * here. It may have read already. */
 			ring_set_pending_send_bytes(&primary->out, primary->out.data_bytes / 4);
-			return;
+			asked = true;
+			continue;
 		}
 		if (err)
 			log_warn_limited("%s: a message to the guest was lost: %s",
@@ -93,7 +98,10 @@ void nic_control_flush(struct nic *nic)
 		STAILQ_REMOVE_HEAD(&nic->control, link);
 		nic->control_count--;
 		free(message);
+		sent = true;
 	}
+	if (sent && !primary->stuck)
+		ring_set_pending_send_bytes(&primary->out, 0);
 }
 
 void nic_control_reset(struct nic *nic)

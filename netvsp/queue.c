@@ -335,6 +335,22 @@ static unsigned int queue_poll(void *ctx)
 	return done;
 }
 
+/* Messages that waited for room: true where some could go. The guest's signal that it has read
+ * comes without a packet, so no round of work would send them. */
+static bool send_waiting_control(struct queue *queue)
+{
+	struct nic *nic = queue->nic;
+	unsigned int waiting = nic->control_count;
+
+	if (queue->sub_index != 0 || waiting == 0)
+		return false;
+	nic_control_flush(nic);
+	if (nic->control_count == waiting)
+		return false;
+	vswitch_flush(nic->path->sw);
+	return true;
+}
+
 static bool queue_arm(void *ctx)
 {
 	struct queue *queue = ctx;
@@ -344,6 +360,8 @@ static bool queue_arm(void *ctx)
 	if (queue->stuck) /* the guest signals when it has read; look once more, since it may have
 			     already */
 		return ring_writable_bytes(&queue->out) >= completion_bytes();
+	if (send_waiting_control(queue))
+		return true;
 	if (!ring_unmask(&queue->in))
 		return false;
 	ring_mask(&queue->in);

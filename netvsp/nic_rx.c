@@ -121,16 +121,27 @@ static bool takes_coalesced(const struct nic *nic, const struct rte_mbuf *frame)
 	       (frame->ol_flags & RTE_MBUF_F_TX_IPV6 ? offloads->rsc6 : offloads->rsc4);
 }
 
+/* A frame of ordinary size, its checksum filled in. Takes the mbuf. */
+static bool deliver_complete(struct rx_batch *batch, struct rte_mbuf *mbuf)
+{
+	bool delivered;
+
+	mbuf = offload_fill_checksum(&batch->nic->path->pools, mbuf);
+	if (!mbuf)
+		return false;
+	delivered = deliver_frame(batch, mbuf);
+	rte_pktmbuf_free(mbuf);
+	return delivered;
+}
+
 static bool deliver_segments(struct rx_batch *batch, struct rte_mbuf *frame)
 {
 	struct nic *nic = batch->nic;
 	int count = offload_segment(&nic->path->pools, frame, nic->segments, OFFLOAD_MAX_SEGMENTS);
 	bool all = count > 0;
 
-	for (int i = 0; i < count; i++) {
-		all &= deliver_frame(batch, nic->segments[i]);
-		rte_pktmbuf_free(nic->segments[i]);
-	}
+	for (int i = 0; i < count; i++)
+		all &= deliver_complete(batch, nic->segments[i]);
 	return all;
 }
 
@@ -139,8 +150,9 @@ static bool deliver(struct rx_batch *batch, struct rte_mbuf *mbuf)
 {
 	bool delivered;
 
-	if (offload_is_large(mbuf) && !takes_coalesced(batch->nic, mbuf))
-		return deliver_segments(batch, mbuf);
+	if (!takes_coalesced(batch->nic, mbuf))
+		return offload_is_large(mbuf) ? deliver_segments(batch, mbuf)
+					      : deliver_complete(batch, mbuf);
 	delivered = offload_is_large(mbuf) ? deliver_coalesced(batch, mbuf)
 					   : deliver_frame(batch, mbuf);
 	rte_pktmbuf_free(mbuf);

@@ -209,8 +209,11 @@ static int segment_ipv4(const struct mbuf_pools *pools, struct rte_mbuf *mbuf,
 		.gso_types = RTE_ETH_TX_OFFLOAD_TCP_TSO,
 		.gso_size = (uint16_t)(headers_bytes + mbuf->tso_segsz),
 	};
+	uint64_t ol_flags = mbuf->ol_flags;
 	int count = rte_gso_segment(mbuf, &ctx, segments, max);
 
+	/* It takes the request out of the frame, which other ports may still be about to see. */
+	mbuf->ol_flags = ol_flags;
 	for (int i = 0; i < count; i++)
 		update_ipv4_checksum(
 			rte_pktmbuf_mtod_offset(segments[i], struct rte_ipv4_hdr *, mbuf->l2_len));
@@ -382,6 +385,17 @@ int offload_to_wire(const struct offload_wire *wire, struct rte_mbuf *mbuf, stru
 }
 
 /* ---- to a guest ---- */
+
+struct rte_mbuf *offload_fill_checksum(const struct mbuf_pools *pools, struct rte_mbuf *mbuf)
+{
+	if (!(mbuf->ol_flags & RTE_MBUF_F_TX_L4_MASK))
+		return mbuf;
+	if (rte_mbuf_refcnt_read(mbuf) > 1)
+		mbuf = copy_whole(pools, mbuf);
+	if (mbuf)
+		compute_checksum(mbuf);
+	return mbuf;
+}
 
 uint32_t offload_rx_checksum(const struct rte_mbuf *mbuf)
 {

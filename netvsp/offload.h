@@ -4,7 +4,9 @@
  * its headers have been checked; from there a frame goes
  *  - to another guest as it is: nobody computes what nobody could have damaged, and the receiver is
  * told that the checksum is good (not so where the sender computed it by itself: then the receiver
- * checks it);
+ * checks it). But where the receiver has coalescing off the checksum is filled in: that is how
+ * Linux sets up a NIC whose frames it forwards, and nothing in a forwarded frame says any more that
+ * its checksum is not there;
  *  - to the wire: done by the port where it offers that, in software otherwise.
  *
  * A frame from the wire is called good only where the port has checked it. Otherwise the guest
@@ -57,6 +59,13 @@ uint32_t offload_rx_checksum(const struct rte_mbuf *mbuf);
 
 /* Hash over addresses and ports, the same for all frames of a flow; 0 for what is not IP. */
 uint32_t offload_flow_hash(const struct rte_mbuf *mbuf);
+
+/*
+ * Fills in the checksum that a sender left to us, if it did; what is noted of the frame stays. Not
+ * for large frames. Takes mbuf; returns it or its own copy of a shared one, NULL where there is no
+ * room for that.
+ */
+struct rte_mbuf *offload_fill_checksum(const struct mbuf_pools *pools, struct rte_mbuf *mbuf);
 
 /* What an uplink does by itself: RTE_ETH_TX_OFFLOAD_* in force. */
 struct offload_wire {

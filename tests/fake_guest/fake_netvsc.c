@@ -679,7 +679,7 @@ int fake_netvsc_create(struct fake_space *space, const struct fake_transport_ops
 	new->config.recv_pages = config->recv_pages ? config->recv_pages : 4096;
 	new->config.send_pages = config->send_pages ? config->send_pages : 256;
 	new->config.ring_pages = config->ring_pages ? config->ring_pages : 32;
-	new->config.timeout_ms = config->timeout_ms ? config->timeout_ms : 2000;
+	new->config.timeout_ms = config->timeout_ms ? config->timeout_ms : 20000;
 	new->info.channels = 1;
 	*nv = new;
 	return 0;

@@ -49,7 +49,7 @@ struct fake_netvsc_config {
 	uint32_t recv_pages; /* 0: 4096 (16 MiB, Linux's default) */
 	uint32_t send_pages; /* 0: 256 (1 MiB) */
 	uint32_t ring_pages; /* of each direction, control page included; 0: 32 (Linux's default) */
-	int timeout_ms;	     /* for each answer; 0: 2000 */
+	int timeout_ms;	     /* for each answer; 0: 20000 */
 };
 
 /* What the probe found. */
@@ -96,6 +96,9 @@ int fake_netvsc_start(struct fake_netvsc *nv);
  * called again. */
 int fake_netvsc_stop(struct fake_netvsc *nv);
 
+/* For the next start: as `ethtool -L` and `ip link set mtu` do it. */
+void fake_netvsc_set_wanted(struct fake_netvsc *nv, uint32_t channels, uint32_t mtu);
+
 /* Only opens the primary channel: for tests that speak NVSP themselves. */
 int fake_netvsc_open_primary(struct fake_netvsc *nv);
 
@@ -128,6 +131,10 @@ int fake_netvsc_query(struct fake_netvsc *nv, uint32_t oid, const void *informat
 		      size_t information_bytes, void *value, size_t *length, uint32_t *status);
 int fake_netvsc_set(struct fake_netvsc *nv, uint32_t oid, const void *information,
 		    size_t information_bytes, uint32_t *status);
+/* A request of any kind, its id at offset 8, and the wait for its response apart: in between the
+ * driver reads nothing. */
+int fake_netvsc_post_rndis(struct fake_netvsc *nv, const void *message, size_t length);
+int fake_netvsc_await_rndis(struct fake_netvsc *nv);
 /* RSS table and key; table entries are the low 16 bits. */
 int fake_netvsc_set_rss(struct fake_netvsc *nv, const uint8_t key[40], const uint16_t *table,
 			size_t entries, uint32_t *status);

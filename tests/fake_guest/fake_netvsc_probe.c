@@ -197,8 +197,9 @@ static int sub_channels_open(struct fake_netvsc *nv, uint32_t wanted)
 
 /* ---- RNDIS ---- */
 
-int fake_rndis_request(struct fake_netvsc *nv, const uint8_t *message, size_t length,
-		       uint32_t response_type)
+/* Sends an RNDIS control message in a page. request_id 0: no response is expected. */
+static int rndis_send(struct fake_netvsc *nv, const void *message, size_t length,
+		      uint32_t request_id)
 {
 	uint8_t payload[NVSP_MESSAGE_BYTES_61] = {0}, range[16];
 	const struct nvsp_rndis head = {
@@ -206,9 +207,7 @@ int fake_rndis_request(struct fake_netvsc *nv, const uint8_t *message, size_t le
 		.channel_type = htole32(NVSP_RNDIS_CONTROL),
 		.section_index = htole32(NVSP_NO_SECTION),
 	};
-	uint64_t sent = nv->counts.tx_completed + nv->counts.tx_refused;
 	uint32_t slot = 0;
-	int rc;
 
 	if (length > GUEST_PAGE_SIZE)
 		return -EMSGSIZE;
@@ -220,17 +219,25 @@ int fake_rndis_request(struct fake_netvsc *nv, const uint8_t *message, size_t le
 	put_le32(range + 4, 0);
 	put_le64(range + 8, nv->control->gpadl->gpns[0]);
 	memcpy(payload, &head, sizeof(head));
-	nv->rndis_id = response_type ? get_le32(message + 8) : 0;
+	nv->rndis_id = request_id;
 	nv->response_here = false;
 	nv->tx[slot].busy = true;
 	nv->tx[slot].channel = 0;
 	nv->tx[slot].section = FAKE_NO_SLOT;
 	nv->tx[slot].page_slot = FAKE_NO_SLOT;
 	nv->counts.tx_sent++;
-	rc = fake_netvsc_send_raw(nv, 0, PACKET_GPA_DIRECT,
-				  UINT64_C(1) << 48 | (uint64_t)nv->tx[slot].generation << 16 |
-					  slot,
-				  range, sizeof(range), 1, payload, nvsp_length(nv, sizeof(head)));
+	return fake_netvsc_send_raw(
+		nv, 0, PACKET_GPA_DIRECT,
+		UINT64_C(1) << 48 | (uint64_t)nv->tx[slot].generation << 16 | slot, range,
+		sizeof(range), 1, payload, nvsp_length(nv, sizeof(head)));
+}
+
+int fake_rndis_request(struct fake_netvsc *nv, const uint8_t *message, size_t length,
+		       uint32_t response_type)
+{
+	uint64_t sent = nv->counts.tx_completed + nv->counts.tx_refused;
+	int rc = rndis_send(nv, message, length, response_type ? get_le32(message + 8) : 0);
+
 	if (rc == 0 && response_type)
 		rc = fake_wait_for(nv, &nv->response_here);
 	/* The request's page is the driver's again only after the completion. */
@@ -243,6 +250,19 @@ int fake_rndis_request(struct fake_netvsc *nv, const uint8_t *message, size_t le
 		return fake_violate(nv, "response %#x to request %u", get_le32(nv->response),
 				    response_type);
 	return 0;
+}
+
+int fake_netvsc_post_rndis(struct fake_netvsc *nv, const void *message, size_t length)
+{
+	return rndis_send(nv, message, length, get_le32((const uint8_t *)message + 8));
+}
+
+int fake_netvsc_await_rndis(struct fake_netvsc *nv)
+{
+	int rc = fake_wait_for(nv, &nv->response_here);
+
+	nv->rndis_id = 0;
+	return rc;
 }
 
 int fake_netvsc_query(struct fake_netvsc *nv, uint32_t oid, const void *information,
@@ -632,4 +652,10 @@ int fake_netvsc_stop(struct fake_netvsc *nv)
 	nv->held_count = 0;
 	nv->info = (struct fake_netvsc_info){.channels = 1};
 	return 0;
+}
+
+void fake_netvsc_set_wanted(struct fake_netvsc *nv, uint32_t channels, uint32_t mtu)
+{
+	nv->config.channels = channels;
+	nv->config.mtu = mtu;
 }

@@ -197,7 +197,7 @@ int vsp_guest_create(const struct vsp_guest_config *config, struct vsp_guest **g
 	if (!new)
 		return -ENOMEM;
 	new->socket = -1;
-	new->timeout_ms = config->timeout_ms ? config->timeout_ms : 2000;
+	new->timeout_ms = config->timeout_ms ? config->timeout_ms : 20000;
 	for (size_t i = 0; i < MAX_CHANNELS; i++)
 		new->channels[i] = (struct guest_channel){.kick = -1, .irqfd = -1};
 	rc = fake_space_create(config->memory_bytes ? config->memory_bytes : 64u << 20, vps,

@@ -23,7 +23,7 @@ struct vsp_guest_config {
 	uint32_t max_channels; /* 0: 1 */
 	uint32_t vp_count;     /* 0: as many as channels */
 	uint64_t memory_bytes; /* 0: 64 MiB */
-	int timeout_ms;	       /* for each answer of the socket; 0: 2000 */
+	int timeout_ms;	       /* for each answer of the socket; 0: 20000 */
 };
 
 /* Connects, and says HELLO, MEMORY and NIC. Returns 0, -EPROTO (an answer against wire/vsp.h),

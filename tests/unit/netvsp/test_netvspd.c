@@ -10,12 +10,13 @@
 #include <unistd.h>
 
 #include "base/bytes.h"
+#include "base/deadline.h"
 #include "tests/unit/netvsp/frames.h"
 #include "tests/unit/netvsp/netvspd_fixture.h"
 #include "vmbus/packet.h"
 
-#define WAIT_MS	 2000
-#define QUIET_MS 100
+#define WAIT_MS	 20000 /* for what must come */
+#define QUIET_MS 100   /* for what must not */
 
 static const struct fake_netvsc_config linux_driver = {.flavour = FAKE_LINUX};
 static const uint8_t broadcast[6] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
@@ -535,12 +536,80 @@ static void large_packets_reach_a_guest_without_coalescing_in_segments(void **st
 			const struct test_frame *got = test_guest_take(b, WAIT_MS);
 
 			assert_non_null(got);
-			check_segment(&spec, got->bytes, got->rx.length, 1400, &done, false);
+			check_segment(&spec, got->bytes, got->rx.length, 1400, &done, true);
 		}
 	}
 	assert_no_violation(b);
 	test_guest_stop(a);
 	test_guest_stop(b);
+}
+
+/* A guest without coalescing may be a router: what it passes on must be a good frame. */
+static void checksum_is_filled_in_for_a_guest_without_coalescing(void **state)
+{
+	struct fake_netvsc_config dpdk_driver = {.flavour = FAKE_DPDK};
+	struct test_guest *a = start(state, "a/nic0", 1), *c = start(state, "c/nic0", 3);
+	struct test_guest *b = test_guest_start(*state, "b/nic0", 2, &dpdk_driver, 0);
+
+	assert_non_null(b);
+	for (unsigned int i = 0; i < 8; i++) {
+		struct frame_spec spec =
+			spec_between(test_guest_mac(a), i & 4 ? broadcast : test_guest_mac(b), 333);
+		const struct test_frame *got;
+		struct frame_seen seen;
+		struct fake_tx tx;
+
+		spec.ipv6 = i & 1;
+		spec.udp = i & 2;
+		spec.checksums = false;
+		tx = (struct fake_tx){.frame = frame,
+				      .length = frame_build(&spec, frame),
+				      .has_csum = true,
+				      .csum = checksum_request(&spec)};
+		send_tx(a, FAKE_SECTION, &tx, 1);
+		got = test_guest_take(b, WAIT_MS);
+		assert_non_null(got);
+		assert_int_equal(got->rx.length, tx.length);
+		assert_true(frame_read(got->bytes, got->rx.length, &seen));
+		assert_true(seen.ip_checksum_good);
+		assert_true(seen.l4_checksum_good);
+		assert_true(got->rx.csum & (spec.udp ? RNDIS_RXCSUM_UDP_OK : RNDIS_RXCSUM_TCP_OK));
+	}
+	test_guest_stop(a);
+	test_guest_stop(b);
+	test_guest_stop(c);
+}
+
+/* Each receiver of a flooded frame works on the same buffer. */
+static void flooded_large_packet_reaches_every_guest_whole(void **state)
+{
+	struct fake_netvsc_config dpdk_driver = {.flavour = FAKE_DPDK};
+	struct test_guest *a = start(state, "a/nic0", 1), *receivers[3];
+
+	receivers[0] = test_guest_start(*state, "b/nic0", 2, &dpdk_driver, 0);
+	receivers[1] = test_guest_start(*state, "c/nic0", 3, &dpdk_driver, 0);
+	receivers[2] = start(state, "d/nic0", 4);
+	for (unsigned int i = 0; i < 2; i++) {
+		struct frame_spec spec = spec_between(test_guest_mac(a), broadcast, 20000);
+
+		spec.ipv6 = i & 1;
+		send_large(a, &spec, 1400);
+		for (unsigned int r = 0; r < 3; r++) {
+			size_t done = 0;
+
+			while (done < spec.payload_bytes) {
+				const struct test_frame *got =
+					test_guest_take(receivers[r], WAIT_MS);
+
+				assert_non_null(got);
+				check_segment(&spec, got->bytes, got->rx.length,
+					      r < 2 ? 1400 : 20000, &done, r < 2);
+			}
+		}
+	}
+	test_guest_stop(a);
+	for (unsigned int r = 0; r < 3; r++)
+		test_guest_stop(receivers[r]);
 }
 
 static void requests_that_do_not_fit_the_frame_are_counted_not_sent(void **state)
@@ -673,6 +742,69 @@ static void sub_channels_send_too(void **state)
 	test_guest_stop(b);
 }
 
+/* What `ethtool -L`, `ip link set mtu` and suspending do: all is closed and revoked, then opened
+ * anew, while others go on sending. */
+static void driver_comes_back_with_other_channels_and_mtu_under_load(void **state)
+{
+	static const struct {
+		uint32_t channels;
+		uint32_t mtu;
+	} wanted[] = {{4, 1500}, {1, 1500}, {3, 9000}, {2, 1400}, {4, 9000}, {4, 1500}};
+	struct fake_netvsc_config driver = {.flavour = FAKE_LINUX, .channels = 4, .mtu = 9000};
+	struct test_guest *a = test_guest_start(*state, "a/nic0", 1, &driver, 0);
+	struct test_guest *b = test_guest_start(*state, "b/nic0", 2, &driver, 0);
+
+	assert_non_null(a);
+	assert_non_null(b);
+	for (size_t round = 0; round < ARRAY_LENGTH(wanted); round++) {
+		struct frame_spec spec = spec_between(test_guest_mac(a), test_guest_mac(b), 1000);
+		size_t length = frame_build(&spec, frame);
+		const struct test_frame *got;
+
+		for (unsigned int i = 0; i < 200; i++)
+			send_plain(a, FAKE_SECTION, frame, length);
+		assert_int_equal(fake_netvsc_stop(test_guest_driver(b)), 0);
+		assert_all_completed(a);
+		while (test_guest_take(b, 0))
+			;
+		fake_netvsc_set_wanted(test_guest_driver(b), wanted[round].channels,
+				       wanted[round].mtu);
+		for (unsigned int i = 0; i < 200; i++)
+			send_plain(a, FAKE_SECTION, frame, length);
+		assert_int_equal(fake_netvsc_start(test_guest_driver(b)), 0);
+		assert_int_equal(fake_netvsc_info(test_guest_driver(b))->channels,
+				 wanted[round].channels);
+		assert_all_completed(a);
+		while (test_guest_take(b, QUIET_MS))
+			;
+		/* As large as the new MTU allows: IPv4 and TCP headers, with time stamps, take 52.
+		 */
+		for (unsigned int i = 0; i < 32; i++) {
+			spec.payload_bytes = wanted[round].mtu - 52;
+			spec.source_port = (uint16_t)(4000 + i);
+			length = frame_build(&spec, frame);
+			send_plain(a, FAKE_PAGES, frame, length);
+			got = test_guest_take(b, WAIT_MS);
+			assert_non_null(got);
+			assert_in_range(got->rx.channel, 0, wanted[round].channels - 1);
+			assert_memory_equal(got->bytes, frame, length);
+		}
+		spec = spec_between(test_guest_mac(b), test_guest_mac(a), 1000);
+		length = frame_build(&spec, frame);
+		for (uint32_t channel = 0; channel < wanted[round].channels; channel++) {
+			struct fake_tx tx = {.frame = frame, .length = length};
+
+			assert_int_equal(fake_netvsc_send(test_guest_driver(b), channel,
+							  FAKE_SECTION, &tx, 1),
+					 0);
+			assert_took(a, frame, length);
+		}
+		assert_no_violation(b);
+	}
+	test_guest_stop(a);
+	test_guest_stop(b);
+}
+
 /* ---- trouble ---- */
 
 static void guest_that_keeps_its_buffers_loses_frames_and_recovers(void **state)
@@ -741,6 +873,48 @@ static void guest_that_reads_nothing_holds_up_itself_only(void **state)
 	test_guest_stop(a);
 	test_guest_stop(b);
 	test_guest_stop(c);
+}
+
+/* Sends n packets without taking a completion in, and waits until all were read. */
+static void send_unread(struct test_guest *guest, unsigned int n, const uint8_t *bytes,
+			size_t length)
+{
+	struct fake_tx tx = {.frame = bytes, .length = length};
+	struct deadline deadline = deadline_in_ms(WAIT_MS);
+	struct vsp_stats stats = {0};
+
+	for (unsigned int i = 0; i < n; i++)
+		assert_int_equal(
+			fake_netvsc_send(test_guest_driver(guest), 0, FAKE_SECTION, &tx, 1), 0);
+	while (stats.tx_packets < n) {
+		assert_false(deadline_passed(deadline));
+		assert_int_equal(vsp_guest_stats(test_guest_vsp(guest), &stats), 0);
+	}
+}
+
+/* An answer found no room, and all that the guest does after that is to read: its signal comes
+ * without a packet. */
+static void answer_that_waited_for_room_is_sent_when_the_guest_has_read(void **state)
+{
+	struct fake_netvsc_config small_rings = {.flavour = FAKE_LINUX, .ring_pages = 3};
+	struct test_guest *a = start(state, "a/nic0", 1);
+	struct test_guest *b = test_guest_start(*state, "b/nic0", 2, &small_rings, 0);
+	struct rndis_request keepalive = {
+		.header = {.type = RNDIS_KEEPALIVE, .length = sizeof(keepalive)}, .request_id = 77};
+	/* Room for completions, none for anything else. */
+	unsigned int fill = 7168 / (unsigned int)packet_ring_bytes(16, NVSP_MESSAGE_BYTES_61) + 1;
+	struct frame_spec spec;
+
+	assert_non_null(b);
+	spec = spec_between(test_guest_mac(b), test_guest_mac(a), 64);
+	send_unread(b, fill, frame, frame_build(&spec, frame));
+	assert_int_equal(
+		fake_netvsc_post_rndis(test_guest_driver(b), &keepalive, sizeof(keepalive)), 0);
+	usleep(20000);
+	assert_int_equal(fake_netvsc_await_rndis(test_guest_driver(b)), 0);
+	assert_all_completed(b);
+	test_guest_stop(a);
+	test_guest_stop(b);
 }
 
 static void broken_ring_stops_its_channel_only(void **state)
@@ -899,12 +1073,16 @@ int main(void)
 		netvspd_test(tagged_large_packets_have_the_tag_in_every_segment),
 		netvspd_test(large_packets_reach_a_linux_guest_in_one_piece),
 		netvspd_test(large_packets_reach_a_guest_without_coalescing_in_segments),
+		netvspd_test(checksum_is_filled_in_for_a_guest_without_coalescing),
+		netvspd_test(flooded_large_packet_reaches_every_guest_whole),
 		netvspd_test(requests_that_do_not_fit_the_frame_are_counted_not_sent),
 		netvspd_test(every_frame_of_a_storm_arrives_once_and_in_order),
 		netvspd_test(flows_spread_over_the_channels_that_rss_names),
 		netvspd_test(sub_channels_send_too),
+		netvspd_test(driver_comes_back_with_other_channels_and_mtu_under_load),
 		netvspd_test(guest_that_keeps_its_buffers_loses_frames_and_recovers),
 		netvspd_test(guest_that_reads_nothing_holds_up_itself_only),
+		netvspd_test(answer_that_waited_for_room_is_sent_when_the_guest_has_read),
 		netvspd_test(broken_ring_stops_its_channel_only),
 		netvspd_test(hostile_packets_are_refused_and_the_channel_lives),
 		netvspd_test(buffers_given_back_twice_are_lent_once),

@@ -23,7 +23,7 @@
 #include "wire/vsp.h"
 
 #define RING_OFFSET  INT64_C(65536) /* of the ring's first page, 16 */
-#define WAIT_MS	     2000
+#define WAIT_MS	     20000
 #define MEMORY_BYTES (UINT64_C(4) << 20)
 #define GONE	     1 /* what ask() returns where the connection has ended */
 

@@ -182,7 +182,7 @@ static void vm_reboot(struct vm *vm, const char *why)
 {
 	struct vm_error error;
 
-	log_info("%s: %s", vm->config->name, why);
+	log_info_limited("%s: %s", vm->config->name, why);
 	timers_cancel(vm);
 	partition_destroy(vm->partition);
 	vm->partition = NULL;
@@ -210,6 +210,12 @@ static void on_ended(void *ctx, enum partition_end end, const char *text)
 {
 	struct vm *vm = ctx;
 
+	/* Else a guest could reset itself out of a stop: the next boot knows of no deadline. */
+	if (vm->stop_deadline && (end == PARTITION_RESET || end == PARTITION_FAULTED)) {
+		vm_finish(vm, VM_STATE_STOPPED, EXIT_OK,
+			  "the guest reset when it was asked to power off: stopped");
+		return;
+	}
 	switch (end) {
 	case PARTITION_POWERED_OFF:
 		vm_finish(vm, VM_STATE_STOPPED, EXIT_OK, "the guest powered off");

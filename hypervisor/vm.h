@@ -24,7 +24,7 @@
 struct event_loop;
 struct vm;
 
-/* How long a graceful stop or reboot waits for the guest before it is forced, by default. */
+/* How long a graceful stop waits for the guest before it is forced, by default. */
 #define VM_STOP_DEADLINE_MS 30000
 
 enum vm_state {
@@ -114,8 +114,8 @@ int vm_start(struct vm *vm, struct vm_error *error);
 /*
  * Graceful: asks the guest's shutdown service, or presses its ACPI power button where it has none
  * or refuses, and stops it by force when it has not powered off after deadline_ms (0:
- * VM_STOP_DEADLINE_MS). Force: stops the VPs now. Either way the end is told
- * by the state callback, never from within this call.
+ * VM_STOP_DEADLINE_MS). A guest that resets meanwhile is stopped too. Force: stops the VPs now.
+ * Either way the end is told by the state callback, never from within this call.
  * Returns 0, or -EINVAL unless running. A second call with force overrides a graceful one.
  */
 int vm_request_stop(struct vm *vm, bool force, uint32_t deadline_ms);

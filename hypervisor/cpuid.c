@@ -23,7 +23,6 @@
 #define FEATURES_ECX_TSC_DEADLINE (1u << 24)
 #define FEATURES_EDX_HTT	  (1u << 28)
 #define AMD_ECX_CMP_LEGACY	  (1u << 1)
-#define AMD_ECX_TOPOLOGY_EXT	  (1u << 22)
 
 /* Build 10.0.17763: the first with every enlightenment that is offered here. */
 #define HV_BUILD	 17763u

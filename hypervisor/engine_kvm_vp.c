@@ -14,13 +14,10 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "base/log.h"
 #include "hypervisor/cpuid.h"
 #include "hypervisor/engine_kvm_internal.h"
 #include "vmbus/guest_memory.h"
 #include "wire/tlfs.h"
-
-#define LOG_COMPONENT "vp"
 
 #define KICK_SIGNAL (SIGRTMIN + 1)
 

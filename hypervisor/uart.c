@@ -197,6 +197,16 @@ static void fcr_write(struct uart *uart, uint8_t value)
 		uart->ops->want_input(uart->ctx);
 }
 
+static void mcr_write(struct uart *uart, uint8_t value)
+{
+	bool was_looped = uart->mcr & MCR_LOOP;
+
+	uart->mcr = value & MCR_MASK;
+	/* input that came during loop-back still waits outside */
+	if (was_looped && !(uart->mcr & MCR_LOOP) && !uart->rx_count)
+		uart->ops->want_input(uart->ctx);
+}
+
 static void ier_write(struct uart *uart, uint8_t value)
 {
 	/* enabling the transmitter's interrupt while it is empty raises it */
@@ -229,7 +239,7 @@ static void register_write(struct uart *uart, uint32_t offset, uint8_t value)
 		uart->lcr = value;
 		break;
 	case REG_MCR:
-		uart->mcr = value & MCR_MASK;
+		mcr_write(uart, value);
 		break;
 	case REG_SCR:
 		uart->scr = value;

@@ -19,7 +19,7 @@
 
 struct uart_ops {
 	void (*transmit)(void *ctx, uint8_t byte);
-	/* The receive FIFO is empty again: give more input, if there is some. */
+	/* The receiver can take input (again): give more, if there is some. */
 	void (*want_input)(void *ctx);
 	/* The interrupt line went up (an edge). */
 	void (*interrupt)(void *ctx);

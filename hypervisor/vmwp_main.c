@@ -17,15 +17,12 @@
 
 #include "base/event_loop.h"
 #include "base/log.h"
+#include "base/version.h"
 #include "hypervisor/api_server.h"
 #include "hypervisor/vm.h"
 #include "hypervisor/vm_paths.h"
 
 #define LOG_COMPONENT "vmwp"
-
-#ifndef LUNAR_VERSION
-#define LUNAR_VERSION "0.1"
-#endif
 
 #define PATH_BYTES 256
 

@@ -99,6 +99,18 @@ static void loop_back_returns_modem_lines_and_bytes(void **state)
 	assert_int_equal(uart_receive(*state, (const uint8_t *)"y", 1), 0);
 }
 
+static void input_that_came_during_loop_back_is_asked_for_after_it(void **state)
+{
+	unsigned int wants;
+
+	uart_write(*state, MCR, 0x10);
+	assert_int_equal(uart_receive(*state, (const uint8_t *)"y", 1), 0);
+	wants = bench.wants;
+	uart_write(*state, MCR, 0x08);
+	assert_int_equal(bench.wants, wants + 1);
+	assert_int_equal(uart_receive(*state, (const uint8_t *)"y", 1), 1);
+}
+
 static void transmitted_bytes_leave_in_order_at_once(void **state)
 {
 	for (const char *c = "hello"; *c; c++) {
@@ -204,6 +216,7 @@ int main(void)
 		TEST(divisor_hides_behind_dlab),
 		TEST(fifo_enable_reads_back_as_a_16550a),
 		TEST(loop_back_returns_modem_lines_and_bytes),
+		TEST(input_that_came_during_loop_back_is_asked_for_after_it),
 		TEST(transmitted_bytes_leave_in_order_at_once),
 		TEST(enabling_the_transmit_interrupt_raises_it_once),
 		TEST(burst_of_sixteen_bytes_costs_one_edge),

@@ -267,7 +267,7 @@ static enum exit_code run(struct fixture *f, enum command_id id, const char *arg
 		[COMMAND_SHOW] = command_show,	     [COMMAND_CONSOLE] = command_console,
 		[COMMAND_VERSION] = command_version,
 	};
-	struct options options = {.command = id, .argument = argument, .timeout_s = 5};
+	struct options options = {.command = id, .argument = argument, .timeout_s = 30};
 
 	return run_with(f, functions[id], &options);
 }
@@ -523,7 +523,7 @@ static void hanging_vmwp_is_shown_and_only_force_ends_it(void **state)
 	assert_int_equal(vm_process_spawn("vm0", &process, &f->error), EXIT_OK);
 	pid = process.pid;
 	vm_process_close(&process);
-	for (int i = 0; i < 200 && run(f, COMMAND_DELETE, "other") != EXIT_OK; i++) {
+	for (int i = 0; i < 2000 && run(f, COMMAND_DELETE, "other") != EXIT_OK; i++) {
 		char path[128];
 
 		snprintf(path, sizeof(path), "%s/run/vm/vm0/api.sock", f->dir);
@@ -545,7 +545,7 @@ static void hanging_vmwp_is_shown_and_only_force_ends_it(void **state)
 static void all_acts_on_each_and_tells_the_first_failure(void **state)
 {
 	struct options options = {
-		.command = COMMAND_START, .all = true, .timeout_s = 5, .json = true};
+		.command = COMMAND_START, .all = true, .timeout_s = 30, .json = true};
 	struct fixture *f = *state;
 	char path[128];
 	json_t *json;
@@ -645,7 +645,7 @@ static void console_carries_a_script_to_the_guest_and_back(void **state)
 
 static void json_results_have_the_documented_members(void **state)
 {
-	struct options options = {.command = COMMAND_CREATE, .timeout_s = 5, .json = true};
+	struct options options = {.command = COMMAND_CREATE, .timeout_s = 30, .json = true};
 	struct fixture *f = *state;
 	const char *name, *vm_state, *log;
 	struct cli_error error = {.message = "bad \xff bytes"};

@@ -32,7 +32,7 @@
 #include "vmbus/guest_memory.h"
 #include "wire/vsp.h"
 
-#define WAIT_MS 5000
+#define WAIT_MS 20000
 
 /* ---- a fake engine: it notes what is connected ---- */
 
@@ -273,16 +273,35 @@ static int setup_connected(void **state)
 	return result;
 }
 
-/* The next message to the guest of that type; others are passed over. */
-static const void *guest_expect(uint32_t type)
+/* The next message to the guest of that type, NULL where there is none; others are passed over. */
+static const void *guest_next(uint32_t type)
 {
 	const struct fake_message *message;
 
 	while ((message = fake_guest_next(&bench.guest)))
 		if (((const struct vmbus_message_header *)message->bytes)->type == type)
 			return message->bytes;
-	fail_msg("the guest got no message of type %u", type);
 	return NULL;
+}
+
+static const void *guest_expect(uint32_t type)
+{
+	const void *message = guest_next(type);
+
+	if (!message)
+		fail_msg("the guest got no message of type %u", type);
+	return message;
+}
+
+/* The same, for what comes in its time. */
+static const void *guest_waits_for(uint32_t type)
+{
+	const void *message = NULL;
+
+	for (int i = 0; i < WAIT_MS / 10 && !(message = guest_next(type)); i++)
+		event_loop_run_once(bench.loop, 10);
+	assert_non_null(message);
+	return message;
 }
 
 static const struct vmbus_offer_channel *guest_finds_nic(void)
@@ -643,12 +662,10 @@ static void returned_netvspd_plugs_the_nic_in_again(void **state)
 	guest_send_relid(&bench.guest, VMBUS_RELID_RELEASED, relid);
 
 	assert_int_equal(pthread_create(&bench.thread, NULL, peer_thread, NULL), 0);
-	for (int i = 0; i < 1000 && status_now().link != VM_NIC_CONNECTED; i++)
+	for (int i = 0; i < WAIT_MS / 10 && status_now().link != VM_NIC_CONNECTED; i++)
 		event_loop_run_once(bench.loop, 10);
 	pthread_join(bench.thread, NULL);
-	for (int i = 0; i < 150; i++)
-		event_loop_run_once(bench.loop, 10);
-	offer = guest_expect(VMBUS_OFFER_CHANNEL);
+	offer = guest_waits_for(VMBUS_OFFER_CHANNEL);
 	assert_memory_equal(offer->interface_id, bench.nic.instance_id, 16);
 }
 
@@ -661,7 +678,7 @@ static void reboot_without_netvspd_waits_for_it(void **state)
 	assert_int_equal(status_now().link, VM_NIC_DISCONNECTED);
 	bench.listener = unix_socket_listen(bench.path, SOCK_SEQPACKET);
 	assert_int_equal(pthread_create(&bench.thread, NULL, peer_thread, NULL), 0);
-	for (int i = 0; i < 1000 && status_now().link != VM_NIC_CONNECTED; i++)
+	for (int i = 0; i < WAIT_MS / 10 && status_now().link != VM_NIC_CONNECTED; i++)
 		event_loop_run_once(bench.loop, 10);
 	pthread_join(bench.thread, NULL);
 	assert_int_equal(status_now().link, VM_NIC_CONNECTED);

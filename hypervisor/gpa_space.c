@@ -5,6 +5,7 @@
 #include "hypervisor/gpa_space.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <linux/memfd.h>
 #include <stdio.h>
@@ -71,13 +72,16 @@ static int report_huge_pages(uint64_t memory_bytes, struct vm_error *error)
 
 static int memfd_create_sized(uint64_t size_bytes, bool huge_pages)
 {
-	unsigned int flags = MFD_CLOEXEC | (huge_pages ? MFD_HUGETLB | MFD_HUGE_2MB : 0);
+	unsigned int flags =
+		MFD_CLOEXEC | MFD_ALLOW_SEALING | (huge_pages ? MFD_HUGETLB | MFD_HUGE_2MB : 0);
 	int fd = memfd_create("lunar-guest", flags);
 	int result;
 
 	if (fd < 0)
 		return -errno;
-	if (ftruncate(fd, (off_t)size_bytes)) {
+	/* sealed: netvspd takes no memory that could shrink under it */
+	if (ftruncate(fd, (off_t)size_bytes) ||
+	    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) < 0) {
 		result = -errno;
 		close(fd);
 		return result;

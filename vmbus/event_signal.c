@@ -10,7 +10,6 @@
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "vmbus/guest_memory_internal.h"
@@ -22,14 +21,13 @@ static_assert(VMBUS_SINT == HV_VMBUS_SINT, "VMBus's SINT");
 
 static int table_fd(int fd)
 {
-	struct stat st;
 	int own;
+	int rc;
 
 	if (fd >= 0) {
-		if (fstat(fd, &st) < 0)
-			return -errno;
-		if (st.st_size < (off_t)TABLE_BYTES)
-			return -EINVAL;
+		rc = guest_memory_fd_check(fd, TABLE_BYTES);
+		if (rc < 0)
+			return rc;
 		own = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 		return own < 0 ? -errno : own;
 	}
@@ -38,8 +36,7 @@ static int table_fd(int fd)
 		return -errno;
 	if (ftruncate(own, (off_t)TABLE_BYTES) < 0 ||
 	    fcntl(own, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) < 0) {
-		int rc = -errno;
-
+		rc = -errno;
 		close(own);
 		return rc;
 	}

@@ -27,7 +27,7 @@ struct signal_table {
 };
 
 /* Makes a table of disabled entries, or (fd >= 0) maps another process's; keeps a duplicate of fd.
- * Returns 0 or -errno. */
+ * Returns 0 or -errno; -EPERM: fd is not sealed against shrinking. */
 int signal_table_init(struct signal_table *table, int fd);
 void signal_table_fini(struct signal_table *table);
 

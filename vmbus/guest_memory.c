@@ -34,21 +34,28 @@ static bool page_aligned(uint64_t value)
 	return (value & (GUEST_PAGE_SIZE - 1)) == 0;
 }
 
-static int region_check(const struct guest_memory_region *region)
+int guest_memory_fd_check(int fd, uint64_t size_bytes)
 {
 	struct stat st;
+	int seals;
 
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if (st.st_size < 0 || (uint64_t)st.st_size < size_bytes)
+		return -EINVAL;
+	seals = fcntl(fd, F_GET_SEALS);
+	return seals >= 0 && seals & F_SEAL_SHRINK ? 0 : -EPERM;
+}
+
+static int region_check(const struct guest_memory_region *region)
+{
 	if (!page_aligned(region->gpa) || !page_aligned(region->size_bytes) ||
 	    !page_aligned(region->fd_offset) || region->size_bytes == 0)
 		return -EINVAL;
-	if (!range_fits(region->gpa, region->size_bytes, GUEST_MEMORY_MAX_BYTES))
+	if (!range_fits(region->gpa, region->size_bytes, GUEST_MEMORY_MAX_BYTES) ||
+	    region->fd_offset > UINT64_MAX - region->size_bytes)
 		return -EINVAL;
-	if (fstat(region->fd, &st) < 0)
-		return -errno;
-	if (st.st_size < 0 ||
-	    !range_fits(region->fd_offset, region->size_bytes, (uint64_t)st.st_size))
-		return -EINVAL;
-	return 0;
+	return guest_memory_fd_check(region->fd, region->fd_offset + region->size_bytes);
 }
 
 static int region_compare(const void *a, const void *b)
@@ -99,7 +106,6 @@ static int dirty_map(struct guest_memory *memory, int dirty_fd)
 {
 	uint64_t words = (memory->limit / GUEST_PAGE_SIZE + 63) / 64;
 	size_t bytes = words * sizeof(uint64_t);
-	struct stat st;
 	void *map;
 	int fd;
 	int rc;
@@ -117,14 +123,9 @@ static int dirty_map(struct guest_memory *memory, int dirty_fd)
 		fd = fcntl(dirty_fd, F_DUPFD_CLOEXEC, 0);
 		if (fd < 0)
 			return -errno;
-		if (fstat(fd, &st) < 0) {
-			rc = -errno;
+		rc = guest_memory_fd_check(fd, bytes);
+		if (rc < 0)
 			goto err_close;
-		}
-		if (st.st_size < 0 || (uint64_t)st.st_size < bytes) {
-			rc = -EINVAL;
-			goto err_close;
-		}
 	}
 	map = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
 	if (map == MAP_FAILED) {

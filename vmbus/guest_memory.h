@@ -27,7 +27,7 @@ struct guest_memory_region {
 	uint64_t gpa;	     /* page-aligned */
 	uint64_t size_bytes; /* page-aligned, nonzero */
 	uint64_t fd_offset;  /* page-aligned */
-	int fd;		     /* memfd (hugetlbfs or not); the table keeps a duplicate */
+	int fd;		     /* memfd (huge pages or not); the table keeps a duplicate */
 	void *hva;	     /* filled by guest_memory_create() */
 };
 
@@ -35,7 +35,9 @@ struct guest_memory_region {
  * Maps the regions (shared, read and write). dirty_fd: the shared bitmap's memfd, or -1 to make one
  * that covers up to the end of the highest region (see guest_memory_dirty_fd()). The fds stay the
  * caller's. Returns 0; -EINVAL: misaligned, empty, overlapping, past GUEST_MEMORY_MAX_BYTES, past
- * the end of its fd, bitmap too small, or too many regions; -ENOMEM or another -errno from mmap.
+ * the end of its fd, bitmap too small, or too many regions; -EPERM: an fd that is not sealed
+ * against shrinking (F_SEAL_SHRINK), so that its owner could kill us by SIGBUS; -ENOMEM or another
+ * -errno from mmap.
  */
 int guest_memory_create(const struct guest_memory_region *regions, size_t region_count,
 			int dirty_fd, struct guest_memory **memory);

@@ -11,4 +11,9 @@
 /* Host address of [gpa, gpa + length), which must lie inside one region; NULL otherwise. */
 uint8_t *guest_memory_hva(const struct guest_memory *memory, uint64_t gpa, uint64_t length);
 
+/* Whether fd can be mapped up to size_bytes without fear: who shrinks a file kills, by SIGBUS,
+ * every process that maps it. Returns 0; -EINVAL: too short; -EPERM: not sealed against shrinking;
+ * or -errno of fstat(). */
+int guest_memory_fd_check(int fd, uint64_t size_bytes);
+
 #endif

@@ -6,6 +6,7 @@
 #include "tests/fake_guest/fake_space.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -21,10 +22,11 @@ static int space_map(struct fake_space *space)
 {
 	struct guest_memory_region region = {.size_bytes = space->size_bytes};
 
-	space->fd = memfd_create("fake-guest", MFD_CLOEXEC);
+	space->fd = memfd_create("fake-guest", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (space->fd < 0)
 		return -errno;
-	if (ftruncate(space->fd, (off_t)space->size_bytes) < 0)
+	if (ftruncate(space->fd, (off_t)space->size_bytes) < 0 ||
+	    fcntl(space->fd, F_ADD_SEALS, F_SEAL_SHRINK) < 0)
 		return -errno;
 	region.fd = space->fd;
 	return guest_memory_create(&region, 1, -1, &space->memory);

@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "hypervisor/gpa_space.h"
 #include "vmbus/guest_memory.h"
@@ -50,6 +51,18 @@ static void hole_is_not_memory_and_both_sides_of_it_are(void **state)
 	assert_int_equal(guest_memory_write(memory, 4 * GIB, &byte, 1), 0);
 	assert_int_equal(guest_memory_write(memory, 5 * GIB - 1, &byte, 1), 0);
 	assert_int_equal(guest_memory_write(memory, 5 * GIB, &byte, 1), -EFAULT);
+	guest_memory_destroy(memory);
+}
+
+static void memory_cannot_be_shrunk_under_those_who_map_it(void **state)
+{
+	struct guest_memory *memory;
+	struct vm_error error;
+
+	(void)state;
+	assert_int_equal(gpa_space_create(64 * MIB, false, &memory, &error), 0);
+	assert_int_equal(ftruncate(guest_memory_region_at(memory, 0)->fd, 0), -1);
+	assert_int_equal(errno, EPERM);
 	guest_memory_destroy(memory);
 }
 
@@ -103,6 +116,7 @@ int main(void)
 		cmocka_unit_test(memory_up_to_the_hole_is_one_piece),
 		cmocka_unit_test(memory_past_the_hole_goes_on_at_4_gib),
 		cmocka_unit_test(hole_is_not_memory_and_both_sides_of_it_are),
+		cmocka_unit_test(memory_cannot_be_shrunk_under_those_who_map_it),
 		cmocka_unit_test(two_sides_of_the_hole_are_different_memory),
 		cmocka_unit_test(largest_guest_is_sparse),
 		cmocka_unit_test(too_few_huge_pages_is_said_before_anything_runs),

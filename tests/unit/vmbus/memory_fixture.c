@@ -4,6 +4,7 @@
  */
 #include "tests/unit/vmbus/memory_fixture.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,10 +26,11 @@ static void require(int ok, const char *what)
 
 int fixture_memfd(uint64_t size_bytes)
 {
-	int fd = memfd_create("test", MFD_CLOEXEC);
+	int fd = memfd_create("test", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 
 	require(fd >= 0, "memfd_create");
 	require(ftruncate(fd, (off_t)size_bytes) == 0, "ftruncate");
+	require(fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK) == 0, "F_ADD_SEALS");
 	return fd;
 }
 

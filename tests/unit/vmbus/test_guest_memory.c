@@ -3,6 +3,7 @@
  * The gate to guest memory: region table, bounds, dirty bitmap.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -243,15 +244,36 @@ static void huge_pages_that_the_host_lacks_are_an_error(void **state)
 	struct guest_memory *memory = NULL;
 
 	(void)state;
-	region.fd = memfd_create("huge", MFD_CLOEXEC | MFD_HUGETLB);
+	region.fd = memfd_create("huge", MFD_CLOEXEC | MFD_HUGETLB | MFD_ALLOW_SEALING);
 	if (region.fd < 0) {
 		skip();
 		return;
 	}
+	assert_int_equal(fcntl(region.fd, F_ADD_SEALS, F_SEAL_SHRINK), 0);
 	if (ftruncate(region.fd, (off_t)region.size_bytes) == 0)
 		assert_int_equal(guest_memory_create(&region, 1, -1, &memory), -ENOMEM);
 	assert_null(memory);
 	close(region.fd);
+}
+
+static void memory_that_could_shrink_is_refused(void **state)
+{
+	int sealed = fixture_memfd(PAGE);
+	struct guest_memory_region region = {.size_bytes = PAGE};
+	struct guest_memory *memory = NULL;
+
+	(void)state;
+	region.fd = memfd_create("unsealed", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	assert_int_equal(ftruncate(region.fd, (off_t)PAGE), 0);
+	assert_int_equal(guest_memory_create(&region, 1, -1, &memory), -EPERM);
+	/* the same for the bitmap */
+	assert_int_equal(
+		guest_memory_create(&(struct guest_memory_region){.size_bytes = PAGE, .fd = sealed},
+				    1, region.fd, &memory),
+		-EPERM);
+	assert_null(memory);
+	close(region.fd);
+	close(sealed);
 }
 
 static void create_and_destroy_leave_no_fd_behind(void **state)
@@ -323,6 +345,7 @@ int main(void)
 		cmocka_unit_test(two_processes_share_memory_and_bitmap),
 		cmocka_unit_test(a_guest_far_larger_than_the_host_maps),
 		cmocka_unit_test(huge_pages_that_the_host_lacks_are_an_error),
+		cmocka_unit_test(memory_that_could_shrink_is_refused),
 		cmocka_unit_test(create_and_destroy_leave_no_fd_behind),
 		cmocka_unit_test(marks_of_two_threads_and_a_fetcher_are_not_lost),
 	};

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-hypervisor_SRCS := acpi_tables.c api_server.c boot_linux.c bzimage.c console.c cpuid.c engine_kvm.c \
+hypervisor_SRCS := acpi_tables.c api_server.c boot_linux.c bzimage.c channel_nudge.c console.c cpuid.c engine_kvm.c \
 	engine_kvm_probe.c engine_kvm_vp.c gpa_space.c message_inbox.c partition.c platform.c rtc.c \
 	synic.c uart.c vm.c vm_config.c vm_error.c vm_ic.c vm_paths.c vm_report.c vsp_client.c \
 	vsp_device.c vsp_link.c yaml_outline.c

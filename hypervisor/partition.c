@@ -22,6 +22,7 @@
 #include "base/log.h"
 #include "hypervisor/acpi_tables.h"
 #include "hypervisor/boot_linux.h"
+#include "hypervisor/channel_nudge.h"
 #include "hypervisor/engine.h"
 #include "hypervisor/gpa_space.h"
 #include "hypervisor/message_inbox.h"
@@ -53,6 +54,7 @@ struct partition {
 	struct vmbus_server *server;
 	struct vsp_client *nics[VM_MAX_NICS];
 	struct vm_ic *ic;
+	struct channel_nudge *nudge;
 	struct message_inbox inbox;
 	int wake;
 	struct event_watch *wake_watch;
@@ -209,7 +211,17 @@ static void post_to_guest(void *ctx, uint32_t vp, const void *message, size_t le
 		log_error_limited("a message to VP %u was lost: %s", vp, strerror(-result));
 }
 
-static const struct vmbus_server_ops partition_bus_ops = {.post_message = post_to_guest};
+static void on_channel_opened(void *ctx, uint32_t relid, uint32_t target_vp)
+{
+	struct partition *partition = ctx;
+
+	channel_nudge_opened(partition->nudge, relid, target_vp);
+}
+
+static const struct vmbus_server_ops partition_bus_ops = {
+	.post_message = post_to_guest,
+	.channel_opened = on_channel_opened,
+};
 
 /* ---- making and ending ---- */
 
@@ -344,6 +356,20 @@ static int ic_make(struct partition *partition, struct vm_error *error)
 		      : 0;
 }
 
+static int nudge_make(struct partition *partition, struct vm_error *error)
+{
+	const struct channel_nudge_config config = {
+		.loop = partition->config.loop,
+		.memory = partition->memory,
+		.signals = &partition->signals,
+		.engine = partition->config.engine,
+		.partition = partition->engine,
+	};
+	int result = channel_nudge_create(&config, &partition->nudge);
+
+	return result ? vm_error_set(error, EXIT_NO_MEMORY, result, "out of memory") : 0;
+}
+
 static int wake_make(struct partition *partition, struct vm_error *error)
 {
 	int result;
@@ -378,6 +404,8 @@ int partition_create(const struct partition_config *config, struct partition **p
 	if (!result)
 		result = engine_make(made, error);
 	if (!result)
+		result = nudge_make(made, error);
+	if (!result)
 		result = nics_make(made, error);
 	if (!result)
 		result = ic_make(made, error);
@@ -401,6 +429,7 @@ void partition_destroy(struct partition *partition)
 		vsp_client_destroy(partition->nics[i]);
 	vm_ic_destroy(partition->ic);
 	vmbus_server_destroy(partition->server);
+	channel_nudge_destroy(partition->nudge);
 	if (partition->platform_made)
 		platform_fini(&partition->platform);
 	synic_destroy(partition->synic);

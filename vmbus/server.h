@@ -33,6 +33,10 @@ struct vmbus_server_ops {
 	 * take no further guest messages (vmbus_server_message()) while more than a few thousand
 	 * wait: one guest message causes one reply at most, REQUEST_OFFERS one per channel. */
 	void (*post_message)(void *ctx, uint32_t vp, const void *message, size_t length);
+	/* The guest was just sent an OPEN_RESULT of success. Some guests drop interrupts that
+	 * arrive before they have read it: signal target_vp (or VMBUS_NO_INTERRUPTS) once more a
+	 * moment later. May be NULL. */
+	void (*channel_opened)(void *ctx, uint32_t relid, uint32_t target_vp);
 	/* All channels closed, all GPADLs gone after UNLOAD, a new INITIATE_CONTACT or
 	 * vmbus_server_reset(). Informational. May be NULL. */
 	void (*bus_clean)(void *ctx);

@@ -564,6 +564,10 @@ void vmbus_server_open_done(struct vmbus_device *device, uint32_t sub_index, int
 		if (status != 0)
 			channel->want_close = false;
 		post_open_result(channel, status);
+		if (status == 0 && !channel->rescinded && server->connection == CONNECTION_UP &&
+		    server->ops->channel_opened)
+			server->ops->channel_opened(server->ctx, channel->relid,
+						    channel->request.target_vp);
 	}
 	server_leave(server);
 }

@@ -27,6 +27,22 @@ static void on_post_message(void *ctx, uint32_t vp, const void *message, size_t 
 	guest->posted++;
 }
 
+/* The nudge comes after OPEN_RESULT, or the guest would drop it once more. */
+static void on_channel_opened(void *ctx, uint32_t relid, uint32_t target_vp)
+{
+	struct fake_guest *guest = ctx;
+	struct vmbus_open_result result;
+
+	guest->openings++;
+	guest->opened_vp = target_vp;
+	if (guest->posted == 0)
+		return;
+	memcpy(&result, guest->log[(guest->posted - 1) % FAKE_LOG_MESSAGES].bytes, sizeof(result));
+	if (result.header.type != VMBUS_OPEN_CHANNEL_RESULT || result.relid != relid ||
+	    result.status != 0)
+		guest->violations++;
+}
+
 static void on_bus_clean(void *ctx)
 {
 	struct fake_guest *guest = ctx;
@@ -40,6 +56,7 @@ static void on_bus_clean(void *ctx)
 
 static const struct vmbus_server_ops server_ops = {
 	.post_message = on_post_message,
+	.channel_opened = on_channel_opened,
 	.bus_clean = on_bus_clean,
 };
 

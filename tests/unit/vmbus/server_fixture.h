@@ -73,6 +73,8 @@ struct fake_guest {
 	size_t posted;				    /* ever */
 	size_t taken;				    /* by fake_guest_next() */
 	unsigned cleanings;
+	unsigned openings;   /* told by channel_opened */
+	uint32_t opened_vp;  /* of the last one */
 	unsigned violations; /* messages that no guest could take */
 };
 

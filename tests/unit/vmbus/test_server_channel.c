@@ -68,6 +68,8 @@ static void an_open_as_linux_sends_it_reaches_the_device(void **state)
 	assert_int_equal(request->target_vp, 3);
 	assert_memory_equal(request->user_data, "user", 5);
 	assert_int_equal(counts_of(s).open, 1);
+	assert_int_equal(s->guest.openings, 1);
+	assert_int_equal(s->guest.opened_vp, 3);
 }
 
 static void a_device_may_refuse_to_open(void **state)
@@ -81,6 +83,7 @@ static void a_device_may_refuse_to_open(void **state)
 	expect_result(&s->guest, 1, false);
 	assert_int_equal(counts_of(s).open, 0);
 	assert_int_equal(s->device.total[FAKE_CLOSE], 0);
+	assert_int_equal(s->guest.openings, 0);
 	/* The ring is free again, and a second try may work. */
 	guest_send_open(&s->guest, 1, 1, 4, 0);
 	expect_result(&s->guest, 1, true);

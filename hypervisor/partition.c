@@ -16,8 +16,10 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "base/deadline.h"
 #include "base/event_loop.h"
 #include "base/log.h"
 #include "hypervisor/acpi_tables.h"
@@ -234,6 +236,27 @@ static int acpi_load(struct guest_memory *memory, uint32_t vp_count)
 	return 0;
 }
 
+/*
+ * The huge pages of the partition's former life may not be free yet: netvspd unmaps them when it
+ * sees the end of the connection, which is waited for here.
+ */
+static int memory_create(struct partition *partition, struct vm_error *error)
+{
+	enum { WAIT_MS = 3000, STEP_MS = 20 };
+	const struct timespec pause = {.tv_nsec = STEP_MS * (long)NS_PER_MS};
+	const struct vm_config *vm = partition->config.vm;
+	bool reboots = !partition->config.must_reach_switch;
+	struct deadline deadline = deadline_in_ms(WAIT_MS);
+	int result = gpa_space_create(vm->memory_bytes, vm->huge_pages, &partition->memory, error);
+
+	while (result == -ENOMEM && vm->huge_pages && reboots && !deadline_passed(deadline)) {
+		nanosleep(&pause, NULL);
+		result = gpa_space_create(vm->memory_bytes, vm->huge_pages, &partition->memory,
+					  error);
+	}
+	return result;
+}
+
 /* What a guest sees when it starts: memory with its kernel. */
 static int memory_make(struct partition *partition, struct vm_error *error)
 {
@@ -244,7 +267,7 @@ static int memory_make(struct partition *partition, struct vm_error *error)
 		.cmdline = vm->cmdline,
 		.memory_bytes = vm->memory_bytes,
 	};
-	int result = gpa_space_create(vm->memory_bytes, vm->huge_pages, &partition->memory, error);
+	int result = memory_create(partition, error);
 
 	if (!result)
 		result = boot_linux_load(partition->memory, &linux_boot, &partition->boot, error);

@@ -33,7 +33,7 @@ struct partition_config {
 	struct event_loop *loop;
 	struct console *console;
 	const struct engine_ops *engine;
-	bool must_reach_switch; /* see vsp_client_create() */
+	bool must_reach_switch; /* a first start, not a reboot: see vsp_client_create() */
 	partition_end_fn ended;
 	void *ctx;
 };

@@ -4,6 +4,7 @@ One testbed for all end-to-end tests, a deadline for each test, and the closing 
 Run them by make e2e, or tests/run-e2e -k NAME.
 """
 
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -65,8 +66,11 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 
 
 def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
-    """The closing line. A test that was skipped did not pass."""
+    """The closing line, and the failed tests' names for tests/run-e2e. A test that was skipped did not pass."""
     stats = terminalreporter.stats
+    names = sorted({report.nodeid for kind in ("failed", "error") for report in stats.get(kind, [])})
+    if "LUNAR_E2E_FAILED" in os.environ:
+        Path(os.environ["LUNAR_E2E_FAILED"]).write_text("".join(f"{name}\n" for name in names))
     failed = sum(len(stats.get(kind, [])) for kind in ("failed", "error", "skipped", "xfailed"))
     # After pytest's own last line.
     terminalreporter.config.add_cleanup(

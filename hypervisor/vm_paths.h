@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Where the parts of a VM lie on the host. LUNAR_RUN_DIR and LUNAR_STATE_DIR override /run/lunar
- * and /var/lib/lunar; vmwp, netvspd and lunar agree on these names through this header alone.
+ * and /var/lib/lunar; vmwp and lunar agree on these names through this header alone. netvspd
+ * listens on VSP_SOCKET_DEFAULT (wire/vsp.h) or where it is told to, whatever LUNAR_RUN_DIR says.
  */
 #ifndef LUNAR_HYPERVISOR_VM_PATHS_H
 #define LUNAR_HYPERVISOR_VM_PATHS_H

@@ -57,7 +57,8 @@ struct vsp_region {
 	uint64_t fd_offset;
 };
 
-/* fds: dirty bitmap, signal table, then one per region. */
+/* fds: dirty bitmap, signal table, then one per region; all memfds sealed against shrinking
+ * (F_SEAL_SHRINK), or the reply's status is -EPERM. */
 struct vsp_memory {
 	struct vsp_header header;
 	uint32_t vp_count;

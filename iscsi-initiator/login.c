@@ -261,6 +261,11 @@ static void on_socket(void *ctx, int fd, uint32_t events)
 	(void)fd;
 	if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0)
 		c->last_heard_ns = monotonic_ns();
+	/* What the target said before it hung up is read first: libiscsi would not look at it, and
+	 * a refusal would seem to be a broken line. The end then shows as the next read's result.
+	 */
+	if (c->phase != PHASE_CONNECTING && (events & EPOLLIN) != 0)
+		events &= ~(uint32_t)(EPOLLHUP | EPOLLERR);
 	serve(c, (int)(events & (EPOLLIN | EPOLLOUT | EPOLLHUP | EPOLLERR)));
 }
 

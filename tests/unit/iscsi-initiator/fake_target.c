@@ -115,6 +115,15 @@ static void put_serials(struct fake_target *t, uint8_t *header, const uint8_t *r
 	put_be32(header + 32, cmd_sn + WINDOW);
 }
 
+static void reset_connection(void *ctx)
+{
+	struct fake_target *t = ctx;
+	const struct linger linger = {.l_onoff = 1};
+
+	setsockopt(t->fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+	fake_target_drop(t);
+}
+
 static void answer_login(struct fake_target *t, const uint8_t *request, const uint8_t *data,
 			 uint32_t length)
 {
@@ -146,6 +155,9 @@ static void answer_login(struct fake_target *t, const uint8_t *request, const ui
 		t->full_feature = true;
 	}
 	send_pdu(t, header, keys, (uint32_t)keys_length);
+	/* A timer of this round: the initiator then finds the answer and the reset together. */
+	if (t->login_status != 0 && t->reset_refused)
+		event_loop_after_ms(t->loop, 0, reset_connection, t, NULL);
 }
 
 static void answer_command(struct fake_target *t, struct fake_command *command)

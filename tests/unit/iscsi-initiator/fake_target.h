@@ -39,6 +39,7 @@ struct fake_target {
 				   stage */
 	uint16_t login_status;	/* RFC 7143 11.13.5; 0: accepts */
 	bool mute_login;	/* never answers a login */
+	bool reset_refused;	/* resets the connection as soon as it has refused a login */
 	bool mute_nop;
 	bool hold_commands;   /* answers none until fake_target_answer_all() */
 	bool check_condition; /* answers every command with sense, of sense_bytes bytes */

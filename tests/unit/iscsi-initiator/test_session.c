@@ -200,6 +200,16 @@ static void login_refusals_have_their_codes(void **state)
 	}
 }
 
+static void refusal_with_a_reset_behind_it_is_still_a_refusal(void **state)
+{
+	struct world *w = *state;
+
+	w->target.login_status = 0x0203;
+	w->target.reset_refused = true;
+	open_session(w);
+	assert_int_equal(w->result.code, EXIT_UNKNOWN_TARGET);
+}
+
 static void unreachable_and_silent_portals_end_in_time(void **state)
 {
 	struct world *w = *state;
@@ -770,6 +780,7 @@ int main(void)
 		SESSION_TEST(login_carries_our_isid_and_parameters),
 		SESSION_TEST(negotiated_values_are_the_targets),
 		SESSION_TEST(login_refusals_have_their_codes),
+		SESSION_TEST(refusal_with_a_reset_behind_it_is_still_a_refusal),
 		SESSION_TEST(unreachable_and_silent_portals_end_in_time),
 		SESSION_TEST(zero_segment_length_fails_the_login),
 		SESSION_TEST(target_that_skips_its_proof_is_refused),

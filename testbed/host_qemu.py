@@ -49,7 +49,7 @@ class QemuHost(Host):
                 "-kernel", linux.image, "-initrd", initrd, "-append", cmdline,
                 "-chardev", f"socket,id=console,path={directory}/console.sock,server=on,wait=off,"
                             f"logfile={directory}/console.log",
-                "-serial", "chardev:console",
+                "-serial", "chardev:console", "-monitor", f"unix:{directory}/monitor.sock,server=on,wait=off",
                 "-netdev", f"tap,id=mgmt,ifname={mgmt_tap},script=no,downscript=no",
                 "-device", f"virtio-net-pci,netdev=mgmt,addr={MGMT_PCI[8:]},mac=52:54:00:78:00:{10 + number:02x},romfile=",
                 "-netdev", f"tap,id=uplink,ifname={self.uplink_tap},script=no,downscript=no",

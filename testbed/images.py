@@ -27,7 +27,7 @@ HOST_MODULES = [
 GUEST_PROGRAMS = ["iscsid", "iscsiadm", "iscsi-iname", "iperf3", "ethtool", "sg_inq", "sg_vpd", "sg_persist", "sg_turs",
                   "sg_readcap", "kmod"]
 LUNAR_HOST_PROGRAMS = ["vmwp", "netvspd", "lunar"]
-HOST_PROGRAMS = ["socat", "ethtool", "ip", "iperf3"]
+HOST_PROGRAMS = ["socat", "ethtool", "ip", "iperf3", "perl"]
 # What the machine needs that runs the testbed in direct mode: a host image with this layer is such a machine.
 TESTBED_PROGRAMS = ["python3", "tgtd", "tgtadm", "tcpdump", "unshare", "nsenter", "setpriv"]
 PMD_DIRECTORY = "/usr/lib/x86_64-linux-gnu/dpdk/pmds-23.0"
@@ -141,7 +141,8 @@ def _host_base(tree: Tree) -> None:
     _base(tree, "host-init", HOST_MODULES)
     for program in HOST_PROGRAMS:
         closure.add_program(tree, closure.find_program(program))
-    tree.copy("/usr/lib/testbed/agent", paths.IMAGE_FILES / "agent", 0o755)
+    for script in ("agent", "kvm-holder"):
+        tree.copy(f"/usr/lib/testbed/{script}", paths.IMAGE_FILES / script, 0o755)
     for pmd in PMDS:
         for plugin in sorted(Path(PMD_DIRECTORY).glob(f"librte_{pmd}.so*")):
             closure.add_library(tree, plugin)

@@ -22,6 +22,9 @@ from testbed.host import Host, Vm
 
 DEADLINE_SECONDS = 120
 _beds: list[Bed] = []
+# Tests with a verdict: passed, or failed while all hosts answered.
+_passed: set[str] = set()
+_failed: set[str] = set()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -53,28 +56,41 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
-    """A failed test shows what the hosts logged."""
+    """
+    Keeps the verdict; a failed test shows what the hosts logged. A host that hangs as a whole gives no verdict, and ends
+    the run: see tests/run-e2e.
+    """
     outcome = yield
     report = outcome.get_result()
-    if report.failed and _beds:
-        for host in _beds[0].hosts:
-            try:
-                logs = host.run(f"cd {host.run_dir}; tail -n 15 netvspd.log vm/*/vmwp.log 2>&1; dmesg | tail -n 5", 10).out
-                report.sections.append((f"{host.name}'s logs", logs))
-            except Exception as failure:  # a dead host must not hide the test's own failure
-                report.sections.append((f"{host.name}'s logs", str(failure)))
+    if report.passed and report.when == "call":
+        _passed.add(item.nodeid)
+    if report.passed:
+        return
+    for host in _beds[0].hosts if _beds else []:
+        try:
+            logs = host.run(f"cd {host.run_dir}; tail -n 15 netvspd.log vm/*/vmwp.log 2>&1; dmesg | tail -n 5", 20).out
+        except Exception as failure:  # a dead host must not hide the test's own failure
+            logs = str(failure)
+            item.session.shouldstop = f"{host.name} hangs"
+        report.sections.append((f"{host.name}'s logs", logs))
+    if not item.session.shouldstop:
+        _failed.add(item.nodeid)
 
 
 def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
-    """The closing line, and the failed tests' names for tests/run-e2e. A test that was skipped did not pass."""
-    stats = terminalreporter.stats
-    names = sorted({report.nodeid for kind in ("failed", "error") for report in stats.get(kind, [])})
+    """The closing line, and for tests/run-e2e the names of tests without a verdict. A skipped test did not pass."""
+    session = terminalreporter._session
+    unknown = [item.nodeid for item in session.items if item.nodeid not in _passed | _failed]
+    hung = os.environ.get("LUNAR_E2E_HUNG")
+    if hung and session.shouldstop:
+        Path(hung).write_text("".join(f"{name}\n" for name in unknown))
+        unknown = []
     if "LUNAR_E2E_FAILED" in os.environ:
-        Path(os.environ["LUNAR_E2E_FAILED"]).write_text("".join(f"{name}\n" for name in names))
-    failed = sum(len(stats.get(kind, [])) for kind in ("failed", "error", "skipped", "xfailed"))
+        with open(os.environ["LUNAR_E2E_FAILED"], "a", encoding="utf-8") as names:
+            names.writelines(f"{name}\n" for name in sorted(_failed) + unknown)
     # After pytest's own last line.
     terminalreporter.config.add_cleanup(
-        lambda: print(f"{len(stats.get('passed', []))} passed, {failed} failed", flush=True))
+        lambda: print(f"{len(_passed - _failed)} passed, {len(_failed) + len(unknown)} failed", flush=True))
 
 
 @pytest.fixture(scope="session")

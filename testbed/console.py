@@ -59,9 +59,7 @@ class Console:
     def run(self, command: str, seconds: float = 30.0, check: bool = False) -> Result:
         """Runs a shell command (one line or more) and returns its status and output. With check, failure raises."""
         if not self._plain:
-            # A shell that neither prompts nor echoes: each byte back is an exit.
-            self.send("stty -echo -onlcr; exec sh $(tty)\n")
-            self._plain = True
+            self._make_plain(seconds)
         tag = f"{next(self._tags)}"
         # The markers are split in what is typed, so that an echo of it does not match.
         self.send(f"echo '@''{tag}<'; {{ {command}\n}} </dev/null 2>&1; echo \"$?@\"'{tag}>'\n")
@@ -73,6 +71,22 @@ class Console:
         if check and result.rc != 0:
             raise process.CommandFailed(f"{self.name}: exit {result.rc}: {command}\n{output[-2000:]}")
         return result
+
+    def _make_plain(self, seconds: float) -> None:
+        """
+        Puts a shell there that neither prompts nor echoes: each byte back is an exit. Said until the shell answers, since
+        one that is just starting reads ahead, and loses what was typed behind the line that replaces it.
+        """
+        end = time.monotonic() + seconds
+        while not self._plain:
+            tag = f"plain{next(self._tags)}"
+            self.send(f"stty -echo -onlcr; exec sh $(tty)\necho '@''{tag}@'\n")
+            try:
+                self.expect(f"@{tag}@", min(3.0, max(end - time.monotonic(), 0.1)))
+                self._plain = True
+            except process.CommandFailed:
+                if time.monotonic() > end:
+                    raise
 
     def restarted(self) -> None:
         """Says that the guest booted again: its shell is a new one."""

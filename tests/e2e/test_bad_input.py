@@ -93,9 +93,13 @@ def test_portal_that_nobody_serves_is_unreachable(guest: Guest) -> None:
 
 
 def test_iqn_that_the_target_does_not_know_is_refused(bed: Bed, guest: Guest) -> None:
-    """The portal answers, the name is wrong."""
+    """The portal answers, the name is wrong. tgt hangs up on everybody while it has no target at all: let it have one."""
     url = f"iscsi://{network.SAN_IP}/iqn.2026-01.net.example:nobody/1"
-    check(guest.run(f"lunar-iscsi attach {url}", check=False), "EXIT_UNKNOWN_TARGET")
+    target = bed.san.add_target("somebody")
+    try:
+        check(guest.run(f"lunar-iscsi attach {url}", check=False), "EXIT_UNKNOWN_TARGET")
+    finally:
+        bed.san.remove_target(target)
 
 
 def test_lun_that_the_target_lacks_is_refused(bed: Bed, guest: Guest) -> None:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # The targets that need more than a compiler: packages, the demonstration, all tests, fuzzing.
-.PHONY: deps demo test e2e fuzz
+.PHONY: deps demo test e2e fuzz bench
 
 deps:
 	$(Q)testbed/deps
@@ -17,3 +17,7 @@ fuzz: SECONDS = 10
 fuzz:
 	$(Q)$(MAKE) --no-print-directory FUZZ=1 CC=clang fuzzers
 	$(Q)tests/run-fuzz $(SECONDS) $(O)/fuzz-clang
+# Ratios to QEMU on the same hosts, into bench/results/; wants a machine that does nothing else, for about ten minutes.
+bench: deps all
+	$(Q)bench/boot
+	$(Q)bench/throughput

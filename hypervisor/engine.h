@@ -18,6 +18,8 @@
 
 struct engine_partition; /* each engine has its own */
 struct guest_memory;
+struct state_reader;
+struct state_writer;
 
 /* Where the boot VP starts: 64-bit mode, paging on, interrupts off. All others wait for INIT/SIPI.
  */
@@ -84,7 +86,7 @@ struct engine_ops {
 		      struct vm_error *error);
 	/* Takes NULL. Stops first where needed. */
 	void (*destroy)(struct engine_partition *partition);
-	/* Sets the VPs going. Once. */
+	/* Sets the VPs going. Once. boot NULL: from the state that restore() gave them. */
 	int (*start)(struct engine_partition *partition, const struct engine_boot *boot,
 		     struct vm_error *error);
 	/* Returns when no VP runs and no callback will come any more. May be repeated. */
@@ -100,6 +102,38 @@ struct engine_ops {
 	/* An eventfd that pulses a line of the interrupt controller (edge); the partition's.
 	 * Returns the fd or -errno. */
 	int (*get_line_fd)(struct engine_partition *partition, uint32_t line);
+
+	/* ---- saved state and moves ---- */
+
+	/* Takes every VP out of the guest, its last exit completed. When it returns 0 no guest code
+	 * runs and no callback is under way or will come until resume(). -ETIMEDOUT: a VP did not
+	 * come out in time; all go on. */
+	int (*pause)(struct engine_partition *partition);
+	void (*resume)(struct engine_partition *partition);
+	/* Writes sections of VPs, interrupt controllers and clock. Paused. */
+	int (*save)(struct engine_partition *partition, struct state_writer *writer,
+		    struct vm_error *error);
+	/* Gives a partition that was created, and not started, that state. The memory may still
+	 * be incomplete. Returns 0 or -errno with *error. */
+	int (*restore)(struct engine_partition *partition, struct state_reader *reader,
+		       struct vm_error *error);
+	/* What the guest sees of the processor (one section), and whether this host can run a
+	 * guest that was promised that: 0, or -EOPNOTSUPP with what is missing, by name, in *error.
+	 * check_cpu() needs no partition. */
+	int (*save_cpu)(struct engine_partition *partition, struct state_writer *writer);
+	int (*check_cpu)(struct state_reader *reader, struct vm_error *error);
+
+	/* Any thread, as long as the partition lives: */
+
+	/* From now on the pages that VPs write are logged; the log starts empty. */
+	int (*dirty_start)(struct engine_partition *partition);
+	void (*dirty_stop)(struct engine_partition *partition);
+	/* Ors the log of a memory region into words (a bit a page, word_count >= pages / 64) and
+	 * clears it. */
+	int (*dirty_fetch)(struct engine_partition *partition, size_t region, uint64_t *words,
+			   size_t word_count);
+	/* Lets each VP run for at most 100 - percent of the time (0: freely; at most 99). */
+	void (*throttle)(struct engine_partition *partition, uint32_t percent);
 };
 
 extern const struct engine_ops engine_kvm;

@@ -16,6 +16,8 @@
 #include <stdint.h>
 
 struct gpadl;
+struct state_reader;
+struct state_writer;
 struct vmbus_server;
 struct vmbus_device; /* one offered device: its primary channel and its sub-channels */
 
@@ -51,6 +53,7 @@ struct vmbus_open_request {
 	uint32_t downstream_page_offset; /* pages before it: guest to host ring; from it on: host to
 					    guest */
 	uint32_t target_vp;		 /* or VMBUS_NO_INTERRUPTS */
+	bool restored; /* the guest has it open: its rings hold packets, its device has state */
 	uint8_t user_data[VMBUS_OPEN_USER_DATA_BYTES];
 };
 
@@ -129,6 +132,27 @@ void vmbus_server_gpadl_teardown_done(struct vmbus_device *device, uint32_t sub_
 void vmbus_server_open_done(struct vmbus_device *device, uint32_t sub_index, int status);
 void vmbus_server_close_done(struct vmbus_device *device, uint32_t sub_index);
 void vmbus_server_modify_done(struct vmbus_device *device, uint32_t sub_index, int status);
+
+/* ---- saved state ---- */
+
+/* Whether no device owes a completion: only then can the server be saved. Once no VP runs, that
+ * comes by itself as devices finish. */
+bool vmbus_server_is_quiet(const struct vmbus_server *server);
+/* Writes one section: connection, offers, channels, every GPADL, those in progress too. The
+ * devices' own state is theirs to save. Returns 0, -EBUSY (not quiet) or -ENOMEM. */
+int vmbus_server_save(const struct vmbus_server *server, struct state_writer *writer);
+/*
+ * Makes a server, to which the same devices (by interface_id) have been added and on which no
+ * message was taken, what the section says. The devices are walked through their ops as a guest
+ * would: gpadl_created for every GPADL, and when all of them are done channel_open with `restored`
+ * for every open channel, a primary before its sub-channels; nothing is sent to the guest for it.
+ * done is called once, from within this call or later, with 0 or the -errno of the first that
+ * failed; the server may then only be destroyed. Returns 0; -EPROTO: malformed or contradicting
+ * itself; -ENODEV: a device of the section is missing; -EOPNOTSUPP: of an incompatible version;
+ * -EINVAL: not a fresh server; -ENOMEM. Where it does not return 0, done is not called.
+ */
+int vmbus_server_restore(struct vmbus_server *server, struct state_reader *section,
+			 void (*done)(void *ctx, int status), void *ctx);
 
 /* What is alive now, for `show` and for leak checks. */
 struct vmbus_server_counts {

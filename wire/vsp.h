@@ -7,8 +7,15 @@
  * netvspd sends notifications of its own, never answered. When the connection ends, either way,
  * netvspd drops the vNIC with all its channels, GPADLs and mappings, and vmwp tries again.
  *
- * Order: HELLO, MEMORY, NIC, then GPADL_ADD, CHANNEL_OPEN, ... as the guest drives them. Source:
- * docs/architecture.md.
+ * Order: HELLO, MEMORY, NIC, then GPADL_ADD, CHANNEL_OPEN, ... as the guest drives them. INFO and
+ * PROBE need no more than HELLO. Source: docs/architecture.md, docs/migration.md.
+ *
+ * A move. Source: SAVE; from its reply on the vNIC rests (netvspd touches no guest memory, and
+ * holds the frames that come for it); then RESUME where the move was given up, or DEPART where it
+ * is committed: what was held and what still comes goes back as LATE_FRAME, until the connection
+ * ends. Destination: NIC with VSP_NIC_INCOMING (the vNIC rests from the start), GPADL_ADD, RESTORE,
+ * CHANNEL_OPEN with VSP_CHANNEL_RESTORED, then RESUME with VSP_RESUME_ANNOUNCE, and INJECT for each
+ * late frame.
  */
 #ifndef LUNAR_WIRE_VSP_H
 #define LUNAR_WIRE_VSP_H
@@ -16,7 +23,7 @@
 #include <assert.h>
 #include <stdint.h>
 
-#define VSP_VERSION	      1
+#define VSP_VERSION	      2
 #define VSP_SOCKET_DEFAULT    "/run/lunar/netvspd.sock"
 #define VSP_MAX_MESSAGE_BYTES 98304 /* 96 KiB */
 #define VSP_REPLY	      0x80000000u
@@ -32,8 +39,17 @@ enum vsp_type {
 	VSP_CHANNEL_CLOSE = 7,
 	VSP_CHANNEL_MODIFY = 8,
 	VSP_STATS = 9,
+	VSP_SAVE = 10,
+	VSP_RESTORE = 11,
+	VSP_RESUME = 12,
+	VSP_DEPART = 13,
+	VSP_INJECT = 14,
+	VSP_INFO = 15,
+	VSP_PORTALS = 16,
+	VSP_PROBE = 17,
 	VSP_SUB_CHANNELS = VSP_NOTIFY | 1, /* netvspd → vmwp: offer this many sub-channels */
-	VSP_NIC_STATE = VSP_NOTIFY | 2, /* netvspd → vmwp: what the guest negotiated, for show */
+	VSP_NIC_STATE = VSP_NOTIFY | 2,	 /* netvspd → vmwp: what the guest negotiated, for show */
+	VSP_LATE_FRAME = VSP_NOTIFY | 3, /* netvspd → vmwp, after DEPART: a frame for the guest */
 };
 
 struct vsp_header {
@@ -67,6 +83,7 @@ struct vsp_memory {
 };
 
 #define VSP_NIC_SPOOF_GUARD 1u /* frames must leave with the vNIC's own source MAC */
+#define VSP_NIC_INCOMING    2u /* at rest until RESUME; until then no frame goes either way */
 
 /* Reply status: -EEXIST (MAC or name in use on this switch), -EINVAL. */
 struct vsp_nic {
@@ -93,6 +110,8 @@ struct vsp_gpadl_remove {
 	uint32_t reserved;
 };
 
+#define VSP_CHANNEL_RESTORED 1u /* after RESTORE: the rings go on where they are */
+
 /* fds: kick (eventfd that KVM signals on the guest's SignalEvent), then the target VP's SINT irqfd
  * unless target_vp is VMBUS_NO_INTERRUPTS. */
 struct vsp_channel_open {
@@ -102,7 +121,7 @@ struct vsp_channel_open {
 	uint32_t downstream_page_offset;
 	uint32_t target_vp;
 	uint32_t event_flag;
-	uint32_t reserved;
+	uint32_t flags; /* VSP_CHANNEL_* */
 	uint8_t user_data[120];
 };
 static_assert(sizeof(struct vsp_channel_open) == 16 + 24 + 120, "vsp channel open");
@@ -131,6 +150,77 @@ struct vsp_stats {
 	uint64_t rx_dropped;
 	uint64_t tx_spoofed; /* dropped by the MAC-spoof guard */
 	uint64_t tx_malformed;
+};
+
+#define VSP_MAX_STATE_BYTES (4u << 20)
+
+/* Reply to VSP_SAVE (request: header only), and the request VSP_RESTORE. fds: a memfd, sealed
+ * against shrinking and writing, with that many bytes of state from its start: sections as
+ * base/state.h has them, opaque to vmwp. */
+struct vsp_state {
+	struct vsp_header header;
+	uint64_t size_bytes; /* 1..VSP_MAX_STATE_BYTES */
+};
+
+/* The guest has a new place: announce it to the network (RARP, repeated) and tell the guest that
+ * its medium is connected, so that it announces itself. Only where a move is complete. */
+#define VSP_RESUME_ANNOUNCE 1u
+
+struct vsp_resume {
+	struct vsp_header header;
+	uint32_t flags;
+	uint32_t reserved;
+};
+
+#define VSP_MAX_FRAME_BYTES 65536u
+
+/* VSP_LATE_FRAME and the request VSP_INJECT: one frame as it is on the wire, without FCS, checksums
+ * complete, an 802.1Q tag in place. header.size_bytes tells its length. */
+struct vsp_frame {
+	struct vsp_header header;
+	uint8_t bytes[];
+};
+
+#define VSP_MAX_UPLINKS 8
+
+/* Reply to VSP_INFO (request: header only). */
+struct vsp_info {
+	struct vsp_header header;
+	uint32_t uplink_count;
+	uint32_t vnic_count;
+	struct {
+		char name[32];	  /* DPDK's, NUL-terminated */
+		uint32_t link_up; /* 0 or 1 */
+		uint32_t mtu;
+	} uplinks[VSP_MAX_UPLINKS];
+};
+
+#define VSP_MAX_PORTALS 16
+
+/* An iSCSI portal that the guest was seen to talk to, and where its frames went. */
+struct vsp_portal {
+	uint8_t address[16]; /* IPv6, or IPv4 mapped into it (::ffff:a.b.c.d) */
+	uint8_t next_hop[6];
+	uint16_t port; /* 3260 */
+	uint16_t vlan; /* 0: untagged */
+	uint8_t reserved[6];
+};
+static_assert(sizeof(struct vsp_portal) == 32, "vsp portal");
+
+/* Reply to VSP_PORTALS (request: header only): the vNIC's, the latest first. */
+struct vsp_portals {
+	struct vsp_header header;
+	uint32_t count;
+	uint32_t reserved;
+	struct vsp_portal portals[VSP_MAX_PORTALS];
+};
+
+/* Asks the network behind the uplinks for that address, or where it is not on the link for its next
+ * hop. Reply, header only, within 2 s: 0 (somebody answers), -EHOSTUNREACH, -ENETDOWN (no uplink
+ * has a link), -EAFNOSUPPORT (cannot be asked for without an address of one's own). */
+struct vsp_probe {
+	struct vsp_header header;
+	struct vsp_portal portal;
 };
 
 struct vsp_sub_channels {

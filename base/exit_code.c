@@ -28,6 +28,11 @@ static const char *const phrases[] = {
 	[EXIT_NO_KERNEL_SUPPORT] = "missing kernel support",
 	[EXIT_STATE] = "not possible in this state",
 	[EXIT_PERMISSION] = "permission denied",
+	[EXIT_HOST_UNREACHABLE] = "other host unreachable",
+	[EXIT_NOT_TRUSTED] = "other host not trusted",
+	[EXIT_CANNOT_MOVE] = "cannot be moved",
+	[EXIT_CANCELLED] = "cancelled",
+	[EXIT_BAD_STATE] = "unusable saved state",
 };
 
 const char *exit_code_phrase(enum exit_code code)

@@ -30,6 +30,13 @@ enum exit_code {
 	EXIT_STATE = 19,      /* the VM is in a state that does not allow this (already running, not
 				 running) */
 	EXIT_PERMISSION = 20, /* root or a capability is needed */
+	EXIT_HOST_UNREACHABLE = 21, /* migration: nobody answers at the destination, or the
+				       connection was lost */
+	EXIT_NOT_TRUSTED = 22, /* migration: a certificate is missing, or the peer's is not good */
+	EXIT_CANNOT_MOVE = 23, /* migration: the checks found what stops it, or it was given up */
+	EXIT_CANCELLED = 24,   /* migration: on request */
+	EXIT_BAD_STATE = 25,   /* migration, restore: saved state that is malformed, cut, or of an
+				  incompatible version */
 };
 
 /* One short phrase for an exit code, for man pages and --json; never NULL. */

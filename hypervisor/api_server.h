@@ -9,6 +9,11 @@
  *   GET /api/v1/vm/metrics   Prometheus text
  *   PUT /api/v1/vm/stop      {"force": false, "timeout_ms": 30000}, both optional
  *   PUT /api/v1/vm/reboot
+ *   PUT /api/v1/vm/migrate   {"host": "host2", ...}: see struct migration_options
+ *   GET /api/v1/vm/migration the move under way, or how the last one went
+ *   PUT /api/v1/vm/migration/cancel
+ *   PUT /api/v1/vm/migration/resolve  {"outcome": "here"|"there"}
+ *   PUT /api/v1/vm/save      {"path": "/..."}
  */
 #ifndef LUNAR_HYPERVISOR_API_SERVER_H
 #define LUNAR_HYPERVISOR_API_SERVER_H
@@ -16,6 +21,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "hypervisor/migration.h"
 #include "hypervisor/vm.h"
 
 struct api_server;
@@ -34,6 +40,24 @@ struct api_server_ops {
 	/* timeout_ms: 0 for the default. 0, -EINVAL unless running, or another -errno. */
 	int (*stop)(void *ctx, bool force, uint32_t timeout_ms);
 	int (*reboot)(void *ctx);
+
+	/*
+	 * A move begins (options are checked; zeroes stand for the defaults), or a save to a file
+	 * (path is absolute). Return 0: get_migration() tells how it goes; or -errno with *error,
+	 * whose code the client's user gets: EXIT_STATE where the VM does not run or is being moved
+	 * already.
+	 */
+	int (*migrate)(void *ctx, const struct migration_options *options, struct vm_error *error);
+	int (*save)(void *ctx, const char *path, struct vm_error *error);
+	/* Asks it to end. EXIT_STATE: there is none, or it is committed. */
+	int (*cancel_migration)(void *ctx, struct vm_error *error);
+	/* An operator has looked, and says where the VM runs, after a COMMIT whose answer cannot be
+	 * had. there: the VM here is given up. EXIT_STATE: no move waits for that. */
+	int (*resolve_migration)(void *ctx, bool there, struct vm_error *error);
+	/* The move under way, or the last one of this process, to or from here; phase
+	 * MIGRATION_IDLE: there was none. *check: NULL, or valid until the loop goes on. */
+	void (*get_migration)(void *ctx, struct migration_status *status,
+			      const struct migration_check **check);
 };
 
 /* How long a client may take. */

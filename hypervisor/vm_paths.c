@@ -44,6 +44,9 @@ int vm_path(enum vm_path which, const char *name, char *path, size_t path_bytes)
 
 	if (which == VM_PATH_DEFINITION)
 		length = snprintf(path, path_bytes, "%s/vms/%s.yaml", vm_paths_state_dir(), name);
+	else if (which == VM_PATH_MIGRATION)
+		length = snprintf(path, path_bytes, "%s/migrations/%s.json", vm_paths_state_dir(),
+				  name);
 	else
 		length = snprintf(path, path_bytes, "%s/vm/%s%s", vm_paths_run_dir(), name,
 				  run_suffix[which]);

@@ -19,6 +19,7 @@ enum vm_path {
 	VM_PATH_CONSOLE,    /* .../console.sock */
 	VM_PATH_LOG,	    /* .../vmwp.log */
 	VM_PATH_DEFINITION, /* $LUNAR_STATE_DIR/vms/NAME.yaml */
+	VM_PATH_MIGRATION,  /* $LUNAR_STATE_DIR/migrations/NAME.json: the record of the last move */
 };
 
 /* Writes the path. name: a valid VM name (vm_name_is_valid()). Returns 0, or -ENAMETOOLONG where it

@@ -10,6 +10,8 @@
 
 #include <stdint.h>
 
+#include "base/state.h"
+
 struct channel_nudge;
 struct engine_ops;
 struct engine_partition;
@@ -35,5 +37,17 @@ void channel_nudge_destroy(struct channel_nudge *nudge);
 
 /* The guest was just told that the channel is open; target_vp may be VMBUS_NO_INTERRUPTS. */
 void channel_nudge_opened(struct channel_nudge *nudge, uint32_t relid, uint32_t target_vp);
+
+/* ---- saved state ---- */
+
+#define CHANNEL_NUDGE_STATE_TAG STATE_TAG('N', 'U', 'D', 'G')
+
+/* Signals nobody until resume. */
+void channel_nudge_pause(struct channel_nudge *nudge);
+void channel_nudge_resume(struct channel_nudge *nudge);
+/* One section: who is still to be signalled. Paused. */
+int channel_nudge_save(const struct channel_nudge *nudge, struct state_writer *writer);
+/* Of a new one; leaves it paused. Returns 0, -EPROTO or -EOPNOTSUPP. */
+int channel_nudge_restore(struct channel_nudge *nudge, struct state_reader *section);
 
 #endif

@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/state.h"
 #include "hypervisor/vm_config.h"
 #include "hypervisor/vm_error.h"
 
@@ -40,5 +41,14 @@ void console_set_input(struct console *console, console_input_fn fn, void *ctx);
 void console_write(struct console *console, const uint8_t *bytes, size_t count);
 /* Any thread: the guest has room again. */
 void console_want_input(struct console *console);
+
+#define CONSOLE_STATE_TAG STATE_TAG('C', 'O', 'N', 'S')
+
+/* One section, which whoever does not know it may skip: the scroll-back. Loop's thread. */
+void console_save(struct console *console, struct state_writer *writer);
+/* A reader of the socket then sees the past as it would have at the source; stdio and a file get
+ * only what is new, since theirs is where the guest ran before. Returns 0, -EPROTO or -EOPNOTSUPP.
+ */
+int console_restore(struct console *console, struct state_reader *section);
 
 #endif

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/state.h"
 #include "hypervisor/engine.h"
 #include "hypervisor/uart.h"
 
@@ -39,5 +40,17 @@ void platform_fini(struct platform *platform);
 /* engine_events.port_io. Any VP's thread. */
 enum engine_port_result platform_port_io(struct platform *platform, uint16_t port, bool write,
 					 uint8_t *data, uint32_t size);
+
+/* ---- saved state; loop's thread, while no VP runs ---- */
+
+#define PLATFORM_STATE_TAG STATE_TAG('P', 'L', 'A', 'T')
+
+/* One section: the CMOS index, the UART, and the console's scroll-back. */
+int platform_save(struct platform *platform, struct state_writer *writer);
+/* Returns 0, -EPROTO, -EOPNOTSUPP or -ENOMEM. */
+int platform_restore(struct platform *platform, struct state_reader *section);
+/* After platform_restore(), and after engine_ops.restore(), since that would undo it: raises the
+ * UART's interrupt again where it was up, and asks for input. */
+void platform_resume(struct platform *platform);
 
 #endif

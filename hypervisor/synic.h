@@ -10,6 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/state.h"
+
 struct engine_sint_fds;
 struct engine_synic;
 struct event_loop;
@@ -42,5 +44,21 @@ int synic_post_message(struct synic *synic, uint32_t vp, const void *message, si
 
 /* Messages that wait, over all VPs. */
 size_t synic_queued(struct synic *synic);
+
+/* ---- saved state; loop's thread, while no VP runs ---- */
+
+#define SYNIC_STATE_TAG STATE_TAG('S', 'Y', 'N', 'C')
+
+/* From now on messages are only queued, and guest memory is left alone. */
+void synic_pause(struct synic *synic);
+/* Delivers what waits, and raises each VP's SINT2 once, for an interrupt that was under way when
+ * the VPs stopped: a guest that finds nothing is not harmed. After engine_ops.restore(), since that
+ * would undo it. */
+void synic_resume(struct synic *synic);
+/* Writes one section: registers and queued messages. Paused. */
+int synic_save(struct synic *synic, struct state_writer *writer);
+/* Of a SynIC that has done nothing yet; leaves it paused. Pages are not zeroed, and the signal
+ * table is filled. Returns 0, -EPROTO, -EOPNOTSUPP or -ENOMEM. */
+int synic_restore(struct synic *synic, struct state_reader *section);
 
 #endif

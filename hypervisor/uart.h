@@ -13,6 +13,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/state.h"
+
 #define UART_PORT	0x3f8
 #define UART_PORT_COUNT 8
 #define UART_FIFO_BYTES 16
@@ -49,5 +51,14 @@ void uart_write(struct uart *uart, uint32_t offset, uint8_t value);
 
 /* Puts bytes into the receive FIFO; returns how many fitted. Any thread. */
 size_t uart_receive(struct uart *uart, const uint8_t *bytes, size_t count);
+
+#define UART_STATE_TAG STATE_TAG('U', 'A', 'R', 'T')
+
+/* One section: registers and FIFO. Any thread. */
+void uart_save(struct uart *uart, struct state_writer *writer);
+/* No op is called. Returns 0, -EPROTO or -EOPNOTSUPP. */
+int uart_restore(struct uart *uart, struct state_reader *section);
+/* Interrupts again where the line was up, and asks for input where there is room. */
+void uart_resume(struct uart *uart);
 
 #endif

@@ -8,6 +8,8 @@
 
 #include <stdint.h>
 
+#include "base/state.h"
+
 struct engine_ops;
 struct engine_partition;
 struct event_loop;
@@ -40,5 +42,19 @@ void vm_ic_destroy(struct vm_ic *ic);
 int vm_ic_request_power_off(struct vm_ic *ic, uint32_t timeout_seconds);
 /* Fills the heartbeat and the shutdown service in *status. */
 void vm_ic_get_status(const struct vm_ic *ic, struct vm_status *status);
+
+/* ---- saved state ---- */
+
+#define VM_IC_STATE_TAG STATE_TAG('I', 'C', '_', '_')
+
+/* No ring is touched until resume, but for a channel that the guest opens or closes. */
+void vm_ic_pause(struct vm_ic *ic);
+/* Goes on, and looks at every ring: signals of either direction may have been lost. */
+void vm_ic_resume(struct vm_ic *ic);
+/* One section. Paused. */
+int vm_ic_save(const struct vm_ic *ic, struct state_writer *writer);
+/* Before vmbus_server_restore(), which then opens the channels; leaves it paused. Returns 0,
+ * -EPROTO or -EOPNOTSUPP. */
+int vm_ic_restore(struct vm_ic *ic, struct state_reader *section);
 
 #endif

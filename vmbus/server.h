@@ -15,9 +15,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/state.h"
+
 struct gpadl;
-struct state_reader;
-struct state_writer;
 struct vmbus_server;
 struct vmbus_device; /* one offered device: its primary channel and its sub-channels */
 
@@ -135,8 +135,10 @@ void vmbus_server_modify_done(struct vmbus_device *device, uint32_t sub_index, i
 
 /* ---- saved state ---- */
 
+#define VMBUS_SERVER_STATE_TAG STATE_TAG('V', 'M', 'B', 'S')
+
 /* Whether no device owes a completion: only then can the server be saved. Once no VP runs, that
- * comes by itself as devices finish. */
+ * comes by itself as devices finish. False from within an op. */
 bool vmbus_server_is_quiet(const struct vmbus_server *server);
 /* Writes one section: connection, offers, channels, every GPADL, those in progress too. The
  * devices' own state is theirs to save. Returns 0, -EBUSY (not quiet) or -ENOMEM. */
@@ -147,9 +149,14 @@ int vmbus_server_save(const struct vmbus_server *server, struct state_writer *wr
  * would: gpadl_created for every GPADL, and when all of them are done channel_open with `restored`
  * for every open channel, a primary before its sub-channels; nothing is sent to the guest for it.
  * done is called once, from within this call or later, with 0 or the -errno of the first that
- * failed; the server may then only be destroyed. Returns 0; -EPROTO: malformed or contradicting
- * itself; -ENODEV: a device of the section is missing; -EOPNOTSUPP: of an incompatible version;
- * -EINVAL: not a fresh server; -ENOMEM. Where it does not return 0, done is not called.
+ * failed (-ENODEV: a device was rescinded meanwhile); it must not destroy the server. Until then
+ * only completions and rescinds may come. Relids are those of the section, however the devices were
+ * added; a device that the section does not know stays, and is offered when the guest next asks for
+ * offers. Returns 0; -EPROTO: malformed or contradicting itself; -ENODEV: a device of the section
+ * is missing; -EBUSY: the guest has not yet released a rescinded device with the interface_id of
+ * one that was added; -EOPNOTSUPP: of an incompatible version; -EINVAL: not a fresh server;
+ * -ENOMEM. Where it does not return 0, done is not called. After a failure of either kind the
+ * server may only be destroyed.
  */
 int vmbus_server_restore(struct vmbus_server *server, struct state_reader *section,
 			 void (*done)(void *ctx, int status), void *ctx);

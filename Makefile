@@ -25,7 +25,7 @@ CFLAGS_ALL  = -std=gnu11 $(CFLAGS) $(WARN) -fno-common -fstack-protector-strong 
 LDFLAGS_ALL = $(LDFLAGS) $(SANFLAGS)
 
 # From the ground up: a folder may use those before it, never those after it.
-MODULES := base vmbus ic netvsp hypervisor iscsi-initiator cli
+MODULES := base vmbus ic netvsp hypervisor iscsi-initiator cli tests/tools
 include $(wildcard $(addsuffix /module.mk,$(MODULES)))
 
 .DEFAULT_GOAL := all
@@ -53,7 +53,7 @@ $(1)_ALLOBJS := $$($(1)_OBJS) $$($(1)_MAINS) $$(addsuffix .o,$$($(1)_TESTS) $$($
 $$($(1)_ALLOBJS): CFLAGS_PKG = $$(if $$(call pkgs,$(1)),$$(patsubst -I%,-isystem %,$$(shell pkg-config --cflags $$(call pkgs,$(1)))))
 $(B)/lib$(1).a: $$($(1)_OBJS)
 	@echo "  AR      $$@"
-	$(Q)rm -f $$@ && $$(AR) rcs $$@ $$^
+	$(Q)mkdir -p $$(@D) && rm -f $$@ && $$(AR) rcs $$@ $$^
 $$(addprefix $(B)/bin/,$$($(1)_PROGS)): $(B)/bin/%: $$(call libs,$(1))
 	@mkdir -p $$(@D); echo "  LINK    $$@"
 	$(Q)$$(CC) $$(LDFLAGS_ALL) $$($(1)_LDFLAGS) -o $$@ $(B)/$(1)/$$(subst -,_,$$*)_main.o -Wl,--start-group $$(call libs,$(1)) -Wl,--end-group $$(call ldlibs,$(1))

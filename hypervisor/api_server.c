@@ -5,8 +5,6 @@
  * lives for a bounded time, so that a client which sends a byte now and then cannot hold a slot for
  * ever.
  */
-#include "hypervisor/api_server.h"
-
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -16,13 +14,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <jansson.h>
-#include <microhttpd.h>
-
 #include "base/bytes.h"
 #include "base/event_loop.h"
 #include "base/fd_passing.h"
 #include "base/log.h"
+#include "hypervisor/api_server_internal.h"
+#include "hypervisor/migration_report.h"
 #include "hypervisor/vm_report.h"
 
 #define LOG_COMPONENT "api"
@@ -36,8 +33,7 @@ struct api_server {
 	struct event_watch *watch;
 	struct event_timer *timer; /* NULL when none is set */
 	bool closed_one;	   /* a connection ended in this run */
-	const struct api_server_ops *ops;
-	void *ctx;
+	struct api_vm vm;
 	struct api_server_limits limits;
 	char *path;
 };
@@ -46,20 +42,6 @@ struct api_server {
 struct connection {
 	struct event_timer *timer;
 	int fd;
-};
-
-/* A request while its body arrives. */
-struct request {
-	const struct route *route;
-	size_t length;
-	char body[API_SERVER_MAX_BODY_BYTES];
-};
-
-struct route {
-	const char *url;
-	const char *method;
-	enum MHD_Result (*answer)(struct api_server *server, struct MHD_Connection *connection,
-				  const struct request *request);
 };
 
 /* Sends text, which is freed by this. NULL text (out of memory) closes the connection. */
@@ -85,7 +67,6 @@ static enum MHD_Result reply_text(struct MHD_Connection *connection, unsigned in
 	return result;
 }
 
-/* Sends a JSON value, which is released by this. */
 static enum MHD_Result reply_json(struct MHD_Connection *connection, unsigned int status,
 				  json_t *json, const char *allow)
 {
@@ -96,8 +77,13 @@ static enum MHD_Result reply_json(struct MHD_Connection *connection, unsigned in
 			  allow);
 }
 
-static enum MHD_Result reply_error(struct MHD_Connection *connection, unsigned int status,
-				   const char *code, const char *message)
+enum MHD_Result api_reply_json(struct MHD_Connection *connection, unsigned int status, json_t *json)
+{
+	return reply_json(connection, status, json, NULL);
+}
+
+enum MHD_Result api_reply_error(struct MHD_Connection *connection, unsigned int status,
+				const char *code, const char *message)
 {
 	return reply_json(connection, status,
 			  json_pack("{s{ss ss}}", "error", "code", code, "message", message), NULL);
@@ -109,41 +95,67 @@ static enum MHD_Result reply_outcome(struct MHD_Connection *connection, int rc, 
 		return reply_json(connection, MHD_HTTP_ACCEPTED, accepted, NULL);
 	json_decref(accepted);
 	if (rc == -EINVAL)
-		return reply_error(connection, MHD_HTTP_CONFLICT, "not_running",
-				   "the VM is not running");
-	return reply_error(connection, MHD_HTTP_INTERNAL_SERVER_ERROR, "internal", strerror(-rc));
+		return api_reply_error(connection, MHD_HTTP_CONFLICT, "not_running",
+				       "the VM is not running");
+	return api_reply_error(connection, MHD_HTTP_INTERNAL_SERVER_ERROR, "internal",
+			       strerror(-rc));
 }
 
-static enum MHD_Result answer_get(struct api_server *server, struct MHD_Connection *connection,
-				  const struct request *request)
+/* The state as a user sees it: a VM in the making, or one that has left, is told as such. */
+static const char *shown_state(const struct vm_status *status,
+			       const struct migration_status *migration)
 {
+	if (migration->phase == MIGRATION_DONE && !migration->incoming)
+		return *migration->peer == '/' ? "saved" : "moved";
+	if (migration->incoming && migration->phase >= MIGRATION_CONNECTING &&
+	    migration->phase <= MIGRATION_COMMITTING && status->state == VM_STATE_CREATED)
+		return "incoming";
+	return vm_state_name(status->state);
+}
+
+static enum MHD_Result answer_get(const struct api_vm *vm, struct MHD_Connection *connection,
+				  const struct api_request *request)
+{
+	const struct vm_config *config = vm->ops->get_config(vm->ctx);
+	const struct migration_check *check;
+	struct migration_status migration;
 	struct vm_status status = {0};
+	json_t *json;
 
 	(void)request;
-	server->ops->get_status(server->ctx, &status);
-	return reply_json(connection, MHD_HTTP_OK,
-			  vm_report_json(server->ops->get_config(server->ctx), &status,
-					 vm_state_name(status.state)),
-			  NULL);
+	vm->ops->get_status(vm->ctx, &status);
+	api_get_migration(vm, &migration, &check);
+	json = vm_report_json(config, &status, shown_state(&status, &migration));
+	if (json)
+		json_object_set_new(
+			json, "migration",
+			migration.phase == MIGRATION_IDLE
+				? json_null()
+				: migration_report_json(config->name, &migration, NULL));
+	return api_reply_json(connection, MHD_HTTP_OK, json);
 }
 
-static enum MHD_Result answer_metrics(struct api_server *server, struct MHD_Connection *connection,
-				      const struct request *request)
+static enum MHD_Result answer_metrics(const struct api_vm *vm, struct MHD_Connection *connection,
+				      const struct api_request *request)
 {
+	const struct migration_check *check;
+	struct migration_status migration;
 	struct vm_status status = {0};
 	size_t length = 0;
 	char *text;
 
 	(void)request;
-	server->ops->get_status(server->ctx, &status);
-	text = vm_report_metrics(server->ops->get_config(server->ctx), &status, &length);
+	vm->ops->get_status(vm->ctx, &status);
+	api_get_migration(vm, &migration, &check);
+	text = vm_report_metrics(vm->ops->get_config(vm->ctx), &status, &migration, &length);
 	return reply_text(connection, MHD_HTTP_OK, "text/plain; version=0.0.4; charset=utf-8", text,
 			  length, NULL);
 }
 
 /* Reads {"force": bool, "timeout_ms": integer}; an empty body leaves both as they are. Returns
  * NULL, or what is wrong. */
-static const char *read_stop_body(const struct request *request, bool *force, uint32_t *timeout_ms)
+static const char *read_stop_body(const struct api_request *request, bool *force,
+				  uint32_t *timeout_ms)
 {
 	const char *problem = NULL;
 	json_t *json, *value;
@@ -171,39 +183,44 @@ static const char *read_stop_body(const struct request *request, bool *force, ui
 	return problem;
 }
 
-static enum MHD_Result answer_stop(struct api_server *server, struct MHD_Connection *connection,
-				   const struct request *request)
+static enum MHD_Result answer_stop(const struct api_vm *vm, struct MHD_Connection *connection,
+				   const struct api_request *request)
 {
 	uint32_t timeout_ms = VM_STOP_DEADLINE_MS;
 	bool force = false;
 	const char *problem = read_stop_body(request, &force, &timeout_ms);
 
 	if (problem)
-		return reply_error(connection, MHD_HTTP_BAD_REQUEST, "bad_request", problem);
+		return api_reply_error(connection, MHD_HTTP_BAD_REQUEST, "bad_request", problem);
 	return reply_outcome(
-		connection, server->ops->stop(server->ctx, force, timeout_ms),
+		connection, vm->ops->stop(vm->ctx, force, timeout_ms),
 		json_pack("{sb sI}", "force", force, "timeout_ms", (json_int_t)timeout_ms));
 }
 
-static enum MHD_Result answer_reboot(struct api_server *server, struct MHD_Connection *connection,
-				     const struct request *request)
+static enum MHD_Result answer_reboot(const struct api_vm *vm, struct MHD_Connection *connection,
+				     const struct api_request *request)
 {
 	if (request->length)
-		return reply_error(connection, MHD_HTTP_BAD_REQUEST, "bad_request",
-				   "reboot takes no body");
-	return reply_outcome(connection, server->ops->reboot(server->ctx), json_object());
+		return api_reply_error(connection, MHD_HTTP_BAD_REQUEST, "bad_request",
+				       "reboot takes no body");
+	return reply_outcome(connection, vm->ops->reboot(vm->ctx), json_object());
 }
 
-static const struct route routes[] = {
+static const struct api_route routes[] = {
 	{"/api/v1/vm", MHD_HTTP_METHOD_GET, answer_get},
 	{"/api/v1/vm/metrics", MHD_HTTP_METHOD_GET, answer_metrics},
 	{"/api/v1/vm/stop", MHD_HTTP_METHOD_PUT, answer_stop},
 	{"/api/v1/vm/reboot", MHD_HTTP_METHOD_PUT, answer_reboot},
+	{"/api/v1/vm/migrate", MHD_HTTP_METHOD_PUT, api_answer_migrate},
+	{"/api/v1/vm/migration", MHD_HTTP_METHOD_GET, api_answer_migration},
+	{"/api/v1/vm/migration/cancel", MHD_HTTP_METHOD_PUT, api_answer_migration_cancel},
+	{"/api/v1/vm/migration/resolve", MHD_HTTP_METHOD_PUT, api_answer_migration_resolve},
+	{"/api/v1/vm/save", MHD_HTTP_METHOD_PUT, api_answer_save},
 };
 
 /* Finds the route; NULL after an error was queued, with its result. */
-static const struct route *find_route(struct MHD_Connection *connection, const char *url,
-				      const char *method, enum MHD_Result *result)
+static const struct api_route *find_route(struct MHD_Connection *connection, const char *url,
+					  const char *method, enum MHD_Result *result)
 {
 	for (size_t i = 0; i < ARRAY_LENGTH(routes); i++) {
 		if (strcmp(url, routes[i].url) != 0)
@@ -216,8 +233,8 @@ static const struct route *find_route(struct MHD_Connection *connection, const c
 				     routes[i].method);
 		return NULL;
 	}
-	*result = reply_error(connection, MHD_HTTP_NOT_FOUND, "not_found",
-			      "no such path; the API begins at /api/v1/vm");
+	*result = api_reply_error(connection, MHD_HTTP_NOT_FOUND, "not_found",
+				  "no such path; the API begins at /api/v1/vm");
 	return NULL;
 }
 
@@ -228,18 +245,18 @@ static enum MHD_Result begin_request(struct MHD_Connection *connection, const ch
 	const char *length = MHD_lookup_connection_value(connection, MHD_HEADER_KIND,
 							 MHD_HTTP_HEADER_CONTENT_LENGTH);
 	enum MHD_Result result = MHD_NO;
-	const struct route *route = find_route(connection, url, method, &result);
-	struct request *request;
+	const struct api_route *route = find_route(connection, url, method, &result);
+	struct api_request *request;
 
 	if (!route)
 		return result;
 	if (MHD_lookup_connection_value(connection, MHD_HEADER_KIND,
 					MHD_HTTP_HEADER_TRANSFER_ENCODING))
-		return reply_error(connection, MHD_HTTP_LENGTH_REQUIRED, "length_required",
-				   "send the body with a Content-Length");
+		return api_reply_error(connection, MHD_HTTP_LENGTH_REQUIRED, "length_required",
+				       "send the body with a Content-Length");
 	if (length && strtoull(length, NULL, 10) > API_SERVER_MAX_BODY_BYTES)
-		return reply_error(connection, MHD_HTTP_CONTENT_TOO_LARGE, "too_large",
-				   "the body is larger than 4096 bytes");
+		return api_reply_error(connection, MHD_HTTP_CONTENT_TOO_LARGE, "too_large",
+				       "the body is larger than 4096 bytes");
 	request = calloc(1, sizeof(*request));
 	if (!request)
 		return MHD_NO;
@@ -252,7 +269,7 @@ static enum MHD_Result handle_request(void *ctx, struct MHD_Connection *connecti
 				      const char *method, const char *version, const char *data,
 				      size_t *data_length, void **request_state)
 {
-	struct request *request = *request_state;
+	struct api_request *request = *request_state;
 
 	(void)version;
 	if (!request)
@@ -265,7 +282,7 @@ static enum MHD_Result handle_request(void *ctx, struct MHD_Connection *connecti
 		*data_length = 0;
 		return MHD_YES;
 	}
-	return request->route->answer(ctx, connection, request);
+	return request->route->answer(&((struct api_server *)ctx)->vm, connection, request);
 }
 
 static void request_completed(void *ctx, struct MHD_Connection *connection, void **request_state,
@@ -389,7 +406,8 @@ int api_server_create(struct event_loop *loop, const char *path, const struct ap
 	made = calloc(1, sizeof(*made));
 	if (!made)
 		return -ENOMEM;
-	*made = (struct api_server){.loop = loop, .ops = ops, .ctx = ctx, .path = strdup(path)};
+	*made = (struct api_server){
+		.loop = loop, .vm = {.ops = ops, .ctx = ctx}, .path = strdup(path)};
 	made->limits.idle_seconds = limits ? limits->idle_seconds : API_SERVER_IDLE_SECONDS;
 	made->limits.lifetime_ms = limits ? limits->lifetime_ms : API_SERVER_LIFETIME_MS;
 	if (!made->path) {

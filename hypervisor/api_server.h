@@ -32,6 +32,12 @@ struct api_server;
 #define API_SERVER_LIFETIME_MS	   15000 /* of a connection, which carries one request */
 #define API_SERVER_MAX_TIMEOUT_MS  3600000
 
+/* What may be asked of a move. */
+#define API_MIGRATE_MIN_BANDWIDTH   65536 /* bytes a second; less would never end */
+#define API_MIGRATE_MAX_BANDWIDTH   (INT64_C(1) << 50)
+#define API_MIGRATE_MAX_DOWNTIME_MS 600000
+#define API_MIGRATE_MAX_TIMEOUT_S   86400
+
 /* The VM behind the API; what vm.h offers, so that tests can stand in for it. All on the loop's
  * thread. */
 struct api_server_ops {
@@ -40,6 +46,8 @@ struct api_server_ops {
 	/* timeout_ms: 0 for the default. 0, -EINVAL unless running, or another -errno. */
 	int (*stop)(void *ctx, bool force, uint32_t timeout_ms);
 	int (*reboot)(void *ctx);
+
+	/* ---- moves; all of them NULL: a VM that cannot be moved ---- */
 
 	/*
 	 * A move begins (options are checked; zeroes stand for the defaults), or a save to a file

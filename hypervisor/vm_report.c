@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "base/bytes.h"
+#include "hypervisor/migration_report.h"
 
 /* A path may be any bytes; JSON must be UTF-8. */
 static json_t *utf8_text(const char *text)
@@ -160,7 +161,7 @@ static void write_nics(FILE *out, const struct vm_config *config, const struct v
 }
 
 char *vm_report_metrics(const struct vm_config *config, const struct vm_status *status,
-			size_t *length)
+			const struct migration_status *migration, size_t *length)
 {
 	char *text = NULL;
 	FILE *out = open_memstream(&text, length);
@@ -191,6 +192,7 @@ char *vm_report_metrics(const struct vm_config *config, const struct vm_status *
 		  status->heartbeat && strcmp(status->heartbeat, "ok") == 0);
 	if (config->nic_count)
 		write_nics(out, config, status);
+	migration_report_metrics(out, config->name, migration);
 	failed = ferror(out) != 0;
 	if (fclose(out) != 0 || failed) {
 		free(text);

@@ -10,6 +10,7 @@
 
 #include <jansson.h>
 
+#include "hypervisor/migration.h"
 #include "hypervisor/vm.h"
 #include "hypervisor/vm_config.h"
 
@@ -22,7 +23,7 @@ json_t *vm_report_json(const struct vm_config *config, const struct vm_status *s
 
 /* Prometheus text exposition 0.0.4, which the caller frees; NULL out of memory. */
 char *vm_report_metrics(const struct vm_config *config, const struct vm_status *status,
-			size_t *length);
+			const struct migration_status *migration, size_t *length);
 
 /* Bytes for vm_report_mac(), the end included. */
 #define VM_REPORT_MAC_BYTES 18

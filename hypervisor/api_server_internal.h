@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What the files of the API share: api_server.c speaks HTTP and answers for the VM, api_migration.c
+ * answers for its moves.
+ */
+#ifndef LUNAR_HYPERVISOR_API_SERVER_INTERNAL_H
+#define LUNAR_HYPERVISOR_API_SERVER_INTERNAL_H
+
+#include <jansson.h>
+#include <microhttpd.h>
+
+#include "hypervisor/api_server.h"
+
+struct api_route;
+
+/* A request while its body arrives. */
+struct api_request {
+	const struct api_route *route;
+	size_t length;
+	char body[API_SERVER_MAX_BODY_BYTES];
+};
+
+/* What an answer is made from. */
+struct api_vm {
+	const struct api_server_ops *ops;
+	void *ctx;
+};
+
+typedef enum MHD_Result (*api_answer_fn)(const struct api_vm *vm, struct MHD_Connection *connection,
+					 const struct api_request *request);
+
+struct api_route {
+	const char *url;
+	const char *method;
+	api_answer_fn answer;
+};
+
+/* Sends a JSON value, which is released by this; NULL (out of memory) closes the connection. */
+enum MHD_Result api_reply_json(struct MHD_Connection *connection, unsigned int status,
+			       json_t *json);
+/* Sends {"error": {"code", "message"}}. */
+enum MHD_Result api_reply_error(struct MHD_Connection *connection, unsigned int status,
+				const char *code, const char *message);
+
+/* The move under way or the last one; phase MIGRATION_IDLE where there was none. */
+void api_get_migration(const struct api_vm *vm, struct migration_status *status,
+		       const struct migration_check **check);
+
+enum MHD_Result api_answer_migrate(const struct api_vm *vm, struct MHD_Connection *connection,
+				   const struct api_request *request);
+enum MHD_Result api_answer_migration(const struct api_vm *vm, struct MHD_Connection *connection,
+				     const struct api_request *request);
+enum MHD_Result api_answer_migration_cancel(const struct api_vm *vm,
+					    struct MHD_Connection *connection,
+					    const struct api_request *request);
+enum MHD_Result api_answer_migration_resolve(const struct api_vm *vm,
+					     struct MHD_Connection *connection,
+					     const struct api_request *request);
+enum MHD_Result api_answer_save(const struct api_vm *vm, struct MHD_Connection *connection,
+				const struct api_request *request);
+
+#endif

@@ -26,23 +26,6 @@ static json_int_t count(uint64_t value)
 	return value > INT64_MAX ? INT64_MAX : (json_int_t)value;
 }
 
-const char *migration_phase_name(enum migration_phase phase)
-{
-	static const char *const names[] = {
-		[MIGRATION_IDLE] = "idle",
-		[MIGRATION_CONNECTING] = "connecting",
-		[MIGRATION_COPYING] = "copying",
-		[MIGRATION_STOPPED] = "stopped",
-		[MIGRATION_COMMITTING] = "committing",
-		[MIGRATION_DONE] = "done",
-		[MIGRATION_FAILED] = "failed",
-		[MIGRATION_CANCELLED] = "cancelled",
-		[MIGRATION_CHECKED] = "checked",
-	};
-
-	return (size_t)phase < ARRAY_LENGTH(names) ? names[phase] : "idle";
-}
-
 const char *migration_severity_name(enum migration_severity severity)
 {
 	switch (severity) {

@@ -33,8 +33,6 @@
 #define NAME_RETRY_MS	  20
 #define TICK_MS		  1000 /* between statistics, and between attempts to reconnect */
 
-static void timer_set(struct vsp_client *client, uint32_t delay_ms);
-
 /* ---- the link ---- */
 
 static void on_notified(void *ctx, const struct vsp_header *message)
@@ -56,7 +54,8 @@ static void on_notified(void *ctx, const struct vsp_header *message)
 		if (result)
 			log_warn_limited("%s: %u sub-channels not offered: %s", client->name,
 					 subs->count, strerror(-result));
-	}
+	} else if (message->type == VSP_LATE_FRAME)
+		vsp_move_late_frame(client, message);
 	/* others are of a newer netvspd, and not meant for us */
 }
 
@@ -66,6 +65,8 @@ static void link_drop(struct vsp_client *client)
 	client->link = NULL;
 	client->ready = false;
 	client->stats_asked = false;
+	client->portals_asked = false;
+	client->move.injecting = 0;
 	client->status.link = VM_NIC_DISCONNECTED;
 	client->status.nvsp_version = 0;
 	client->status.mtu = 0;
@@ -81,8 +82,10 @@ static void on_lost(void *ctx, const char *why)
 		log_error("%s: netvspd is lost: %s; the guest's NIC is unplugged until it is back",
 			  client->name, why);
 	link_drop(client);
+	if (client->move.rests)
+		return; /* until vsp_client_resume() */
 	vsp_device_orphan(client);
-	timer_set(client, TICK_MS);
+	vsp_client_set_timer(client, TICK_MS);
 }
 
 static const struct vsp_link_ops link_ops = {.notified = on_notified, .lost = on_lost};
@@ -108,15 +111,31 @@ static void on_stats(void *ctx, uint64_t tag, int status, const struct vsp_heade
 	};
 }
 
+static void on_portals(void *ctx, uint64_t tag, int status, const struct vsp_header *reply)
+{
+	struct vsp_client *client = ctx;
+	const struct vsp_portals *portals = (const void *)reply;
+
+	(void)tag;
+	client->portals_asked = false;
+	if (status || reply->size_bytes < sizeof(*portals) || portals->count > VSP_MAX_PORTALS)
+		return;
+	client->portal_count = portals->count;
+	memcpy(client->portals, portals->portals, portals->count * sizeof(portals->portals[0]));
+}
+
 static void stats_ask(struct vsp_client *client)
 {
 	struct vsp_header message;
 
-	if (client->stats_asked)
-		return;
 	vsp_header_fill(&message, VSP_STATS, sizeof(message));
-	client->stats_asked =
-		!vsp_link_request(client->link, &message, NULL, 0, on_stats, client, 0);
+	if (!client->stats_asked)
+		client->stats_asked =
+			!vsp_link_request(client->link, &message, NULL, 0, on_stats, client, 0);
+	vsp_header_fill(&message, VSP_PORTALS, sizeof(message));
+	if (!client->portals_asked && client->version >= VSP_VERSION_MOVES)
+		client->portals_asked =
+			!vsp_link_request(client->link, &message, NULL, 0, on_portals, client, 0);
 }
 
 /* The answers to HELLO, MEMORY and NIC (tag: which). Only all three make it ready: once the NIC is
@@ -128,9 +147,15 @@ static void on_made(void *ctx, uint64_t tag, int status, const struct vsp_header
 
 	if (!reply)
 		return; /* on_lost() follows */
-	if (!status && tag == VSP_HELLO &&
-	    (reply->size_bytes < sizeof(*hello) || hello->version != VSP_VERSION))
-		status = -EPROTO;
+	if (!status && tag == VSP_HELLO) {
+		if (reply->size_bytes < sizeof(*hello) || hello->version < 1 ||
+		    hello->version > VSP_VERSION)
+			status = -EPROTO;
+		else
+			client->version = hello->version;
+	}
+	if (!status && client->move.incoming && client->version < VSP_VERSION_MOVES)
+		status = -EOPNOTSUPP;
 	if (status && !client->refusal)
 		client->refusal = status;
 	if (status || ++client->made_count < MADE_COUNT || client->refusal)
@@ -175,7 +200,8 @@ static int nic_send(struct vsp_client *client)
 	const struct vm_nic_config *config = client->config.nic;
 	struct vsp_nic message = {
 		.mtu = config->mtu,
-		.flags = config->spoof_guard ? VSP_NIC_SPOOF_GUARD : 0,
+		.flags = (config->spoof_guard ? VSP_NIC_SPOOF_GUARD : 0) |
+			 (client->move.incoming ? VSP_NIC_INCOMING : 0),
 		.max_channels = config->queues,
 	};
 
@@ -243,6 +269,8 @@ static void on_timer(void *ctx)
 	int result;
 
 	client->timer = NULL;
+	if (client->move.rests && !client->link)
+		return; /* until vsp_client_resume() */
 	if (client->link && client->refusal) {
 		log_warn_limited("%s: netvspd refuses the vNIC: %s", client->name,
 				 strerror(-client->refusal));
@@ -259,10 +287,10 @@ static void on_timer(void *ctx)
 	} else if (client->ready) {
 		stats_ask(client);
 	}
-	timer_set(client, TICK_MS);
+	vsp_client_set_timer(client, TICK_MS);
 }
 
-static void timer_set(struct vsp_client *client, uint32_t delay_ms)
+void vsp_client_set_timer(struct vsp_client *client, uint32_t delay_ms)
 {
 	event_timer_cancel(client->timer);
 	client->timer = NULL;
@@ -285,6 +313,11 @@ static int failure_report(const struct vsp_client *client, int result, struct vm
 		return vm_error_set(error, EXIT_NO_SWITCH, result,
 				    "netvspd refuses %s: its MAC or name is in use on this switch",
 				    client->name);
+	case -EOPNOTSUPP:
+		return vm_error_set(error, EXIT_NO_SWITCH, result,
+				    "netvspd on %s is of a version that cannot take a VM that "
+				    "moves: update it",
+				    path);
 	default:
 		return vm_error_set(error, EXIT_NO_SWITCH, result,
 				    "netvspd on %s does not serve %s: %s", path, client->name,
@@ -315,6 +348,8 @@ int vsp_client_create(const struct vsp_client_config *config, bool must_reach,
 	if (!made)
 		return vm_error_set(error, EXIT_NO_MEMORY, -ENOMEM, "out of memory");
 	made->config = *config;
+	made->move.incoming = config->incoming;
+	made->move.rests = config->incoming;
 	LIST_INIT(&made->devices);
 	snprintf(made->name, sizeof(made->name), "%s/nic%u", config->vm_name, config->nic_index);
 	result = switch_reach(made, must_reach);
@@ -331,7 +366,7 @@ int vsp_client_create(const struct vsp_client_config *config, bool must_reach,
 			     strerror(-result));
 		goto err_destroy;
 	}
-	timer_set(made, TICK_MS);
+	vsp_client_set_timer(made, TICK_MS);
 	*client = made;
 	return 0;
 
@@ -347,6 +382,7 @@ void vsp_client_destroy(struct vsp_client *client)
 	event_timer_cancel(client->timer);
 	vsp_link_destroy(client->link);
 	vsp_devices_free(client);
+	vsp_move_fini(client);
 	free(client);
 }
 

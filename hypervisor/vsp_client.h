@@ -11,6 +11,7 @@
 #define LUNAR_HYPERVISOR_VSP_CLIENT_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "hypervisor/vm.h"
@@ -23,6 +24,7 @@ struct signal_table;
 struct vm_nic_config;
 struct vmbus_server;
 struct vsp_client;
+struct vsp_portal;
 
 /* The partition that the NIC belongs to; everything outlives the client. */
 struct vsp_client_config {
@@ -36,6 +38,7 @@ struct vsp_client_config {
 	struct vmbus_server *server;
 	const struct engine_ops *engine;
 	struct engine_partition *partition;
+	bool incoming; /* at rest until vsp_client_resume(); a lost link is final until then */
 };
 
 /*
@@ -51,5 +54,42 @@ int vsp_client_create(const struct vsp_client_config *config, bool must_reach,
 void vsp_client_destroy(struct vsp_client *client);
 
 void vsp_client_get_status(const struct vsp_client *client, struct vm_nic_status *status);
+
+/* ---- moves (vsp_move.c) ---- */
+
+/* status: 0 or -errno. From the loop. */
+typedef void (*vsp_client_done_fn)(void *ctx, int status);
+
+/*
+ * Brings the NIC to rest and fetches its state from netvspd; from done with 0 on netvspd touches no
+ * guest memory, until vsp_client_resume(), which is due in any case where this returned 0. At rest
+ * the guest is told nothing, not even that netvspd is lost. No request of the bus is unanswered.
+ * Returns 0 (done follows), -ENOTCONN (netvspd is not there, or the guest still holds on to the
+ * NIC of a former connection), -EOPNOTSUPP (netvspd is too old), -EBUSY or another -errno.
+ */
+int vsp_client_save(struct vsp_client *client, vsp_client_done_fn done, void *ctx);
+/* The state that was saved; opaque. NULL: there is none. */
+const void *vsp_client_get_state(const struct vsp_client *client, size_t *length);
+
+/* Of an incoming NIC, before its channels are restored: the state, which is copied. Returns 0,
+ * -EPROTO (too long, or none) or -ENOMEM. */
+int vsp_client_set_state(struct vsp_client *client, const void *state, size_t length);
+/* After its channels are restored: done follows, from within the call or later, when netvspd has
+ * taken the state. Returns 0 or -errno. */
+int vsp_client_restore(struct vsp_client *client, vsp_client_done_fn done, void *ctx);
+
+/* Goes on after a save, or starts to after a restore. announce: see VSP_RESUME_ANNOUNCE. Both ends
+ * of every ring are kicked. */
+void vsp_client_resume(struct vsp_client *client, bool announce);
+
+typedef void (*vsp_client_frame_fn)(void *ctx, uint32_t nic, const void *frame, size_t length);
+/* The guest is elsewhere: what still comes for it goes to fn, as long as the client lives. */
+void vsp_client_depart(struct vsp_client *client, vsp_client_frame_fn fn, void *ctx);
+/* Gives a late frame to the guest, or drops it. */
+void vsp_client_inject(struct vsp_client *client, const void *frame, size_t length);
+
+/* The iSCSI portals that the guest was seen to talk to, at most about a second ago. Returns their
+ * number, at most VSP_MAX_PORTALS. */
+size_t vsp_client_get_portals(const struct vsp_client *client, struct vsp_portal *portals);
 
 #endif

@@ -16,6 +16,7 @@
 #include "hypervisor/vm_config.h"
 #include "hypervisor/vsp_client_internal.h"
 #include "hypervisor/vsp_link.h"
+#include "vmbus/event_signal.h"
 #include "vmbus/gpadl.h"
 #include "vmbus/server.h"
 #include "wire/vmbus.h"
@@ -27,6 +28,7 @@
 #define TAG(sub_index, gpadl_id) ((uint64_t)(sub_index) << 32 | (gpadl_id))
 #define TAG_SUB(tag)		 ((uint32_t)((tag) >> 32))
 #define TAG_GPADL(tag)		 ((uint32_t)(tag))
+#define TAG_VP(tag)		 ((uint32_t)(tag))
 
 static const struct vmbus_guid nic_interface = {VMBUS_INTERFACE_NIC};
 
@@ -71,7 +73,7 @@ static int gpadl_add(struct vsp_device *nic, uint32_t sub_index, const struct gp
 	struct vsp_gpadl_add *message;
 	int result;
 
-	if (!nic->client)
+	if (!vsp_device_link(nic))
 		return -ENOTCONN;
 	if (ranges_bytes > VSP_MAX_MESSAGE_BYTES - GPADL_RANGES_OFFSET)
 		return -E2BIG;
@@ -112,7 +114,7 @@ static void on_gpadl_removed(void *ctx, uint64_t tag, int status, const struct v
 static bool request_firmly(struct vsp_device *nic, struct vsp_header *message, vsp_reply_fn fn,
 			   uint64_t tag)
 {
-	if (!nic->client)
+	if (!vsp_device_link(nic))
 		return false;
 	if (!vsp_link_request(nic->client->link, message, NULL, 0, fn, nic, tag))
 		return true;
@@ -154,6 +156,8 @@ static int channel_connect(struct vsp_device *nic, const struct vmbus_open_reque
 	if (channel->kick < 0)
 		return -errno;
 	channel->connection_id = request->connection_id;
+	channel->relid = request->relid;
+	channel->target_vp = request->target_vp;
 	result = config->engine->connect_event(config->partition, request->connection_id,
 					       channel->kick);
 	if (result) {
@@ -171,16 +175,19 @@ static int channel_open(struct vsp_device *nic, const struct vmbus_open_request 
 		.downstream_page_offset = request->downstream_page_offset,
 		.target_vp = request->target_vp,
 		.event_flag = request->relid,
+		.flags = request->restored ? VSP_CHANNEL_RESTORED : 0,
 	};
 	int fds[2];
 	int count;
 	int result;
 
-	if (!nic->client)
+	if (!vsp_device_link(nic))
 		return -ENOTCONN;
 	if (request->sub_index >= nic->channel_count || nic->channels[request->sub_index].kick >= 0)
 		return -EINVAL;
-	result = channel_connect(nic, request);
+	result = request->restored ? vsp_move_send_state(nic->client) : 0;
+	if (!result)
+		result = channel_connect(nic, request);
 	if (result)
 		return result;
 	fds[0] = nic->channels[request->sub_index].kick;
@@ -236,6 +243,8 @@ static void on_channel_modified(void *ctx, uint64_t tag, int status, const struc
 	struct vsp_device *nic = ctx;
 
 	(void)reply;
+	if (!status)
+		nic->channels[TAG_SUB(tag)].target_vp = TAG_VP(tag);
 	vmbus_server_modify_done(nic->device, TAG_SUB(tag), status);
 }
 
@@ -247,13 +256,40 @@ static void nic_channel_modify(void *ctx, uint32_t sub_index, uint32_t target_vp
 	int fds[1];
 
 	vsp_header_fill(&message, VSP_CHANNEL_MODIFY, sizeof(message));
-	if (nic->client)
+	if (vsp_device_link(nic))
 		result = target_fd_add(nic->client, target_vp, fds, 0);
 	if (result >= 0)
 		result = vsp_link_request(nic->client->link, &message.header, fds, (size_t)result,
-					  on_channel_modified, nic, TAG(sub_index, 0));
+					  on_channel_modified, nic, TAG(sub_index, target_vp));
 	if (result)
 		vmbus_server_modify_done(nic->device, sub_index, result);
+}
+
+void vsp_device_kick(struct vsp_device *nic)
+{
+	const struct vsp_client_config *config = &nic->owner->config;
+	const uint64_t one = 1;
+
+	for (uint32_t i = 0; i < nic->channel_count; i++) {
+		const struct nic_channel *channel = &nic->channels[i];
+		struct engine_sint_fds sint;
+		struct event_signal signal = {
+			.memory = config->memory,
+			.table = config->signals,
+			.vp = channel->target_vp,
+			.flag = channel->relid,
+		};
+
+		if (channel->kick < 0)
+			continue;
+		if (write(channel->kick, &one, sizeof(one)) < 0)
+			log_warn_limited("%s: channel %u not kicked", nic->owner->name, i);
+		if (channel->target_vp == VMBUS_NO_INTERRUPTS ||
+		    config->engine->get_sint_fds(config->partition, channel->target_vp, &sint))
+			continue;
+		signal.irqfd = sint.raise;
+		event_signal_raise(&signal);
+	}
 }
 
 static void nic_free(struct vsp_device *nic)

@@ -49,6 +49,7 @@ struct vsp_link {
 	size_t request_count;
 	struct request_queue unsent;
 	struct request_queue waiting; /* for a reply, oldest first */
+	int received_fd;	      /* that came with the message in hand; -1: none */
 	_Alignas(struct vsp_header) uint8_t buffer[VSP_MAX_MESSAGE_BYTES];
 };
 
@@ -72,6 +73,21 @@ static void queue_free(struct request_queue *queue)
 	}
 }
 
+static void received_fd_close(struct vsp_link *link)
+{
+	if (link->received_fd >= 0)
+		close(link->received_fd);
+	link->received_fd = -1;
+}
+
+int vsp_link_take_fd(struct vsp_link *link)
+{
+	int fd = link->received_fd;
+
+	link->received_fd = -1;
+	return fd;
+}
+
 void vsp_link_destroy(struct vsp_link *link)
 {
 	if (!link)
@@ -79,6 +95,7 @@ void vsp_link_destroy(struct vsp_link *link)
 	event_timer_cancel(link->timer);
 	event_watch_remove(link->watch);
 	close(link->socket);
+	received_fd_close(link);
 	queue_free(&link->unsent);
 	queue_free(&link->waiting);
 	if (link->callbacks)
@@ -246,9 +263,9 @@ static void messages_receive(struct vsp_link *link)
 
 	for (int i = 0; i < ROUND && !link->lost; i++) {
 		size_t fd_count = 0;
-		int unwanted[1];
+		int fd;
 		ssize_t length = fd_passing_receive(link->socket, link->buffer,
-						    sizeof(link->buffer), unwanted, 0, &fd_count);
+						    sizeof(link->buffer), &fd, 1, &fd_count);
 
 		if (length == -EAGAIN)
 			return;
@@ -258,8 +275,11 @@ static void messages_receive(struct vsp_link *link)
 						    : "it closed the connection");
 			return;
 		}
+		if (fd_count)
+			link->received_fd = fd;
 		if (!message_handle(link, (size_t)length))
 			return;
+		received_fd_close(link); /* that nobody took */
 	}
 }
 
@@ -286,6 +306,7 @@ int vsp_link_create(struct event_loop *loop, int socket, const struct vsp_link_o
 	made->ops = ops;
 	made->ctx = ctx;
 	made->socket = socket;
+	made->received_fd = -1;
 	TAILQ_INIT(&made->unsent);
 	TAILQ_INIT(&made->waiting);
 	result = event_loop_watch(loop, socket, EPOLLIN, on_socket, made, &made->watch);

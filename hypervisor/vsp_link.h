@@ -49,6 +49,10 @@ void vsp_link_destroy(struct vsp_link *link);
 int vsp_link_request(struct vsp_link *link, struct vsp_header *message, const int *fds,
 		     size_t fd_count, vsp_reply_fn fn, void *ctx, uint64_t tag);
 
+/* From within a vsp_reply_fn or ops->notified: the fd that came with the message, now the caller's;
+ * -1: none came. */
+int vsp_link_take_fd(struct vsp_link *link);
+
 /* Gives the link up: ops->lost follows from the loop, with this reason (static). */
 void vsp_link_lose(struct vsp_link *link, const char *why);
 

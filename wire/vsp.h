@@ -24,6 +24,7 @@
 #include <stdint.h>
 
 #define VSP_VERSION	      2
+#define VSP_VERSION_MOVES     2 /* the first with SAVE and all after it */
 #define VSP_SOCKET_DEFAULT    "/run/lunar/netvspd.sock"
 #define VSP_MAX_MESSAGE_BYTES 98304 /* 96 KiB */
 #define VSP_REPLY	      0x80000000u

@@ -59,17 +59,22 @@ void server_post(struct vmbus_server *server, const void *message, size_t length
 		server->ops->post_message(server->ctx, server->message_vp, message, length);
 }
 
+bool server_knows_version(uint32_t version)
+{
+	for (size_t i = 0; i < ARRAY_LENGTH(supported_versions); i++) {
+		if (version == supported_versions[i])
+			return true;
+	}
+	return false;
+}
+
 static bool version_is_supported(const struct vmbus_initiate_contact *contact)
 {
 	/* From 5.0 on the guest names the SINT it listens on. We have no other. */
 	if (contact->version >= VMBUS_VERSION_5_0 &&
 	    (contact->target.sint != VMBUS_SINT || contact->target.vtl != 0))
 		return false;
-	for (size_t i = 0; i < ARRAY_LENGTH(supported_versions); i++) {
-		if (contact->version == supported_versions[i])
-			return true;
-	}
-	return false;
+	return server_knows_version(contact->version);
 }
 
 /* Answers INITIATE_CONTACT on a clean bus. */
@@ -141,11 +146,16 @@ void server_leave(struct vmbus_server *server)
 	}
 	while (server->unsettled) {
 		server->unsettled = false;
+		if (server->restore.phase != RESTORE_NONE) {
+			restore_settle(server);
+			continue;
+		}
 		channel_settle_all(server);
 		gpadl_settle_all(server);
 		clean_finish(server);
 	}
 	server->depth--;
+	restore_report(server);
 }
 
 static void on_initiate_contact(struct vmbus_server *server, const void *message, size_t length)
@@ -238,6 +248,10 @@ static void message_dispatch(struct vmbus_server *server, const void *payload, s
 
 	if (length < sizeof(struct vmbus_message_header) || length > VMBUS_MESSAGE_MAX_BYTES) {
 		log_warn_limited("message of %zu bytes dropped", length);
+		return;
+	}
+	if (server->restore.phase != RESTORE_NONE) {
+		log_error_limited("message dropped: the bus is being restored");
 		return;
 	}
 	type = get_le32(payload);

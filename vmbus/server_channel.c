@@ -60,28 +60,44 @@ static void channel_offer(struct server_channel *channel)
 	post_offer(channel);
 }
 
-/* Adds a channel to its device under the lowest free relid. Returns 0, -ENOSPC or -ENOMEM. */
-static int channel_add(struct vmbus_device *device, uint32_t sub_index)
+uint32_t channel_free_relid(const struct vmbus_server *server)
 {
-	struct vmbus_server *server = device->server;
-	struct server_channel *made;
-	uint32_t relid = 1;
+	for (uint32_t relid = 1; relid <= VMBUS_MAX_CHANNELS; relid++) {
+		if (!server->channels[relid])
+			return relid;
+	}
+	return 0;
+}
 
-	while (relid <= VMBUS_MAX_CHANNELS && server->channels[relid])
-		relid++;
-	if (relid > VMBUS_MAX_CHANNELS)
-		return -ENOSPC;
-	made = calloc(1, sizeof(*made));
+struct server_channel *channel_make(struct vmbus_server *server, uint32_t relid,
+				    const struct vmbus_guid *interface_id, uint32_t sub_index)
+{
+	struct server_channel *made = calloc(1, sizeof(*made));
+
 	if (!made)
-		return -ENOMEM;
+		return NULL;
 	made->server = server;
-	made->device = device;
-	made->interface_id = device->offer.interface_id;
+	made->interface_id = *interface_id;
 	made->relid = relid;
 	made->sub_index = sub_index;
 	server->channels[relid] = made;
 	if (relid > server->max_relid)
 		server->max_relid = relid;
+	return made;
+}
+
+/* Adds a channel to its device. Returns 0, -ENOSPC or -ENOMEM. */
+static int channel_add(struct vmbus_device *device, uint32_t sub_index)
+{
+	uint32_t relid = channel_free_relid(device->server);
+	struct server_channel *made;
+
+	if (relid == 0)
+		return -ENOSPC;
+	made = channel_make(device->server, relid, &device->offer.interface_id, sub_index);
+	if (!made)
+		return -ENOMEM;
+	made->device = device;
 	device->channels[sub_index] = made;
 	return 0;
 }
@@ -143,7 +159,8 @@ int vmbus_device_offer_sub_channels(struct vmbus_device *device, uint32_t count)
 
 	if (count > device->offer.max_sub_channels)
 		return -EINVAL;
-	if (!primary || primary->state != CHANNEL_OPEN || primary->want_close)
+	if (!primary || primary->state != CHANNEL_OPEN || primary->want_close ||
+	    device->server->restore.phase != RESTORE_NONE)
 		return -ENOTCONN;
 	for (uint32_t i = 1; i <= count; i++) {
 		int rc;
@@ -211,9 +228,13 @@ void vmbus_device_rescind(struct vmbus_device *device)
 
 	server_enter(server);
 	device->rescinded = true;
-	sub_channels_rescind(device);
-	if (device->channels[0])
-		channel_rescind(device->channels[0]);
+	if (server->restore.phase != RESTORE_NONE) {
+		restore_note(server, 0, -ENODEV);
+	} else {
+		sub_channels_rescind(device);
+		if (device->channels[0])
+			channel_rescind(device->channels[0]);
+	}
 	server_leave(server);
 }
 
@@ -272,22 +293,26 @@ void channel_on_open(struct vmbus_server *server, const void *message, size_t le
 	channel->want_open = true;
 }
 
+bool channel_ring_fits(const struct server_channel *channel, const struct server_gpadl *ring)
+{
+	const struct vmbus_open_channel *request = &channel->request;
+	const struct gpadl_range *range = &ring->gpadl->ranges[0];
+
+	if (ring->gpadl->range_count != 1 || range->byte_offset != 0 ||
+	    request->downstream_page_offset < RING_MIN_PAGES ||
+	    range->page_count < RING_MIN_PAGES ||
+	    request->downstream_page_offset > range->page_count - RING_MIN_PAGES)
+		return false;
+	return request->target_vp == VMBUS_NO_INTERRUPTS ||
+	       request->target_vp < channel->server->vp_count;
+}
+
 /* The ring's GPADL if the request can be granted, else NULL. */
 static struct server_gpadl *open_check(struct server_channel *channel)
 {
-	const struct vmbus_open_channel *request = &channel->request;
-	struct server_gpadl *ring = gpadl_find_usable(channel, request->ring_gpadl_id);
-	const struct gpadl_range *range;
+	struct server_gpadl *ring = gpadl_find_usable(channel, channel->request.ring_gpadl_id);
 
-	if (!ring || ring->gpadl->range_count != 1)
-		return NULL;
-	range = &ring->gpadl->ranges[0];
-	if (range->byte_offset != 0 || request->downstream_page_offset < RING_MIN_PAGES ||
-	    range->page_count < RING_MIN_PAGES ||
-	    request->downstream_page_offset > range->page_count - RING_MIN_PAGES)
-		return NULL;
-	if (request->target_vp != VMBUS_NO_INTERRUPTS &&
-	    request->target_vp >= channel->server->vp_count)
+	if (!ring || !channel_ring_fits(channel, ring))
 		return NULL;
 	if (channel->sub_index > 0 && channel->device->channels[0]->state != CHANNEL_OPEN)
 		return NULL;
@@ -296,9 +321,7 @@ static struct server_gpadl *open_check(struct server_channel *channel)
 
 static void channel_open_begin(struct server_channel *channel)
 {
-	const struct vmbus_device *device = channel->device;
 	struct server_gpadl *ring = open_check(channel);
-	struct vmbus_open_request request = {0};
 
 	channel->want_open = false;
 	if (!ring) {
@@ -306,6 +329,14 @@ static void channel_open_begin(struct server_channel *channel)
 		post_open_result(channel, -EINVAL);
 		return;
 	}
+	channel_open_start(channel, ring, false);
+}
+
+void channel_open_start(struct server_channel *channel, struct server_gpadl *ring, bool restored)
+{
+	const struct vmbus_device *device = channel->device;
+	struct vmbus_open_request request = {0};
+
 	channel->ring = ring;
 	channel->state = CHANNEL_OPENING;
 	request.relid = channel->relid;
@@ -315,6 +346,7 @@ static void channel_open_begin(struct server_channel *channel)
 	request.gpadl = ring->gpadl;
 	request.downstream_page_offset = channel->request.downstream_page_offset;
 	request.target_vp = channel->request.target_vp;
+	request.restored = restored;
 	memcpy(request.user_data, channel->request.user_data, sizeof(request.user_data));
 	device->ops->channel_open(device->ctx, &request);
 }
@@ -563,6 +595,8 @@ void vmbus_server_open_done(struct vmbus_device *device, uint32_t sub_index, int
 		channel->state = status == 0 ? CHANNEL_OPEN : CHANNEL_CLOSED;
 		if (status != 0)
 			channel->want_close = false;
+		if (server->restore.phase != RESTORE_NONE)
+			restore_note(server, 1, status);
 		post_open_result(channel, status);
 		if (status == 0 && !channel->rescinded && server->connection == CONNECTION_UP &&
 		    server->ops->channel_opened)

@@ -19,7 +19,7 @@ static struct server_gpadl **bucket_of(struct vmbus_server *server, uint32_t id)
 	return &server->gpadls[id % SERVER_GPADL_BUCKETS];
 }
 
-static struct server_gpadl *gpadl_find(struct vmbus_server *server, uint32_t id)
+struct server_gpadl *gpadl_find(struct vmbus_server *server, uint32_t id)
 {
 	struct server_gpadl *gpadl = *bucket_of(server, id);
 
@@ -65,34 +65,36 @@ static void gpadl_destroy(struct server_gpadl *gpadl)
 	free(gpadl);
 }
 
-static int gpadl_add(struct server_channel *channel, const struct vmbus_gpadl_header *header)
+static int gpadl_add(struct server_channel *channel, uint32_t id, uint16_t range_count,
+		     uint16_t ranges_bytes)
 {
 	struct vmbus_server *server = channel->server;
-	struct server_gpadl **bucket = bucket_of(server, header->gpadl_id);
+	struct server_gpadl **end = bucket_of(server, id);
 	struct server_gpadl *made;
 
-	if (gpadl_find(server, header->gpadl_id))
-		return -EEXIST;
+	for (; *end; end = &(*end)->next) {
+		if ((*end)->id == id)
+			return -EEXIST;
+	}
 	/* Each range has a header and one page number at least. */
-	if (header->range_count == 0 || header->ranges_bytes / 16 < header->range_count)
+	if (range_count == 0 || ranges_bytes / 16 < range_count)
 		return -EINVAL;
 	if (server->gpadl_count >= SERVER_MAX_GPADLS ||
-	    server->gpadl_bytes + header->ranges_bytes > SERVER_MAX_GPADL_BYTES)
+	    server->gpadl_bytes + ranges_bytes > SERVER_MAX_GPADL_BYTES)
 		return -ENOSPC;
 	made = calloc(1, sizeof(*made));
 	if (!made)
 		return -ENOMEM;
-	made->bytes = malloc(header->ranges_bytes);
+	made->bytes = malloc(ranges_bytes);
 	if (!made->bytes) {
 		free(made);
 		return -ENOMEM;
 	}
 	made->channel = channel;
-	made->id = header->gpadl_id;
-	made->range_count = header->range_count;
-	made->expected_bytes = header->ranges_bytes;
-	made->next = *bucket;
-	*bucket = made;
+	made->id = id;
+	made->range_count = range_count;
+	made->expected_bytes = ranges_bytes;
+	*end = made;
 	server->gpadl_count++;
 	server->gpadl_bytes += made->expected_bytes;
 	channel->gpadl_count++;
@@ -141,7 +143,8 @@ void gpadl_on_header(struct vmbus_server *server, const void *message, size_t le
 
 	memcpy(&header, message, sizeof(header));
 	channel = channel_find(server, header.relid);
-	rc = channel ? gpadl_add(channel, &header) : -ENOENT;
+	rc = channel ? gpadl_add(channel, header.gpadl_id, header.range_count, header.ranges_bytes)
+		     : -ENOENT;
 	if (rc < 0) {
 		log_warn_limited("GPADL %#x for channel %u refused: %s", header.gpadl_id,
 				 header.relid, strerror(-rc));
@@ -262,6 +265,54 @@ void gpadl_free_all(struct vmbus_server *server)
 	server->gpadl_count = 0;
 }
 
+/* ---- restore ---- */
+
+int gpadl_restore(struct server_channel *channel, const struct saved_gpadl *saved)
+{
+	int rc = gpadl_add(channel, saved->id, saved->range_count, saved->expected_bytes);
+	struct server_gpadl *gpadl;
+
+	if (rc < 0)
+		return rc == -ENOMEM ? rc : -EPROTO;
+	gpadl = gpadl_find(channel->server, saved->id);
+	if (!saved->live) {
+		if (saved->length >= gpadl->expected_bytes)
+			return -EPROTO;
+		memcpy(gpadl->bytes, saved->bytes, saved->length);
+		gpadl->received_bytes = saved->length;
+		return 0;
+	}
+	free(gpadl->bytes);
+	gpadl->bytes = NULL;
+	if (saved->length != gpadl->expected_bytes)
+		return -EPROTO;
+	rc = gpadl_parse(gpadl->id, gpadl->range_count, saved->bytes, saved->length, &gpadl->gpadl);
+	if (rc < 0)
+		return rc == -ENOMEM ? rc : -EPROTO;
+	gpadl->received_bytes = saved->length;
+	gpadl->state = GPADL_OFFERED;
+	gpadl->want_teardown = saved->torn_down;
+	gpadl->answer_teardown = saved->torn_down;
+	return 0;
+}
+
+void gpadl_restore_start(struct vmbus_server *server)
+{
+	for (size_t i = 0; i < SERVER_GPADL_BUCKETS; i++) {
+		for (struct server_gpadl *gpadl = server->gpadls[i]; gpadl; gpadl = gpadl->next) {
+			const struct server_channel *channel = gpadl->channel;
+			const struct vmbus_device *device = channel->device;
+
+			if (gpadl->state != GPADL_OFFERED)
+				continue;
+			server->restore.pending++;
+			device->ops->gpadl_created(device->ctx, channel->sub_index, gpadl->gpadl);
+		}
+	}
+}
+
+/* ---- completions ---- */
+
 /* The device's GPADL in the state that its call belongs to, or NULL for a call that we did not wait
  * for. */
 static struct server_gpadl *gpadl_of_device(struct vmbus_device *device, uint32_t sub_index,
@@ -287,6 +338,8 @@ void vmbus_server_gpadl_done(struct vmbus_device *device, uint32_t sub_index, ui
 	gpadl = gpadl_of_device(device, sub_index, gpadl_id, GPADL_OFFERED);
 	if (gpadl) {
 		gpadl->state = status == 0 ? GPADL_LIVE : GPADL_GONE;
+		if (server->restore.phase != RESTORE_NONE)
+			restore_note(server, 1, status);
 		if (!gpadl->channel->rescinded)
 			post_created(server, gpadl->channel->relid, gpadl_id, status);
 		if (status != 0 && gpadl->answer_teardown)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What the parts of the VMBus server share: server.c (connection, messages), server_channel.c
- * (offers, channels) and server_gpadl.c (GPADLs).
+ * (offers, channels), server_gpadl.c (GPADLs), server_save.c and server_restore.c (saved state).
  *
  * How it works: messages and device completions only note what happened and what is wanted.
  * server_leave(), at the end of each outermost call, then settles the server: it starts every
@@ -49,6 +49,7 @@ struct server_channel {
 	struct vmbus_open_channel request;
 	struct server_gpadl *ring; /* in use unless CHANNEL_CLOSED */
 	uint32_t gpadl_count;
+	bool restored; /* named by the saved state that the server was made of */
 };
 
 enum gpadl_state {
@@ -89,6 +90,23 @@ enum connection_state {
 	CONNECTION_CLEANING, /* everything is being closed */
 };
 
+/* While it is not RESTORE_NONE, nothing is settled and no message is taken. */
+enum restore_phase {
+	RESTORE_NONE,
+	RESTORE_GPADLS,	   /* the devices are given the GPADLs, all at once */
+	RESTORE_PRIMARIES, /* then their open channels */
+	RESTORE_SUBS,
+	RESTORE_FAILED, /* for good */
+};
+
+struct server_restore {
+	enum restore_phase phase;
+	uint32_t pending;		     /* calls that devices owe an answer to */
+	int status;			     /* of the first that failed */
+	void (*done)(void *ctx, int status); /* NULL once it was called */
+	void *ctx;
+};
+
 struct vmbus_server {
 	const struct vmbus_server_ops *ops;
 	void *ctx;
@@ -108,6 +126,7 @@ struct vmbus_server {
 	struct server_gpadl *gpadls[SERVER_GPADL_BUCKETS];
 	uint32_t gpadl_count;
 	uint64_t gpadl_bytes;
+	struct server_restore restore;
 };
 
 /* server.c */
@@ -115,10 +134,20 @@ void server_enter(struct vmbus_server *server);
 void server_leave(struct vmbus_server *server);
 /* Sends where the guest is connected; otherwise nobody is there to read it. */
 void server_post(struct vmbus_server *server, const void *message, size_t length);
+bool server_knows_version(uint32_t version);
 
 /* server_channel.c */
 /* The channel that the guest may use under this relid, or NULL. */
 struct server_channel *channel_find(struct vmbus_server *server, uint32_t relid);
+/* The lowest relid that is free, or 0. */
+uint32_t channel_free_relid(const struct vmbus_server *server);
+/* Makes a closed channel of no device under a relid that is free, or NULL. */
+struct server_channel *channel_make(struct vmbus_server *server, uint32_t relid,
+				    const struct vmbus_guid *interface_id, uint32_t sub_index);
+/* Whether the channel's open request can be granted with this GPADL as its ring. */
+bool channel_ring_fits(const struct server_channel *channel, const struct server_gpadl *ring);
+/* Gives it to the device. */
+void channel_open_start(struct server_channel *channel, struct server_gpadl *ring, bool restored);
 void channel_offer_all(struct vmbus_server *server);
 void channel_disconnect_all(struct vmbus_server *server);
 void channel_forget_all(struct vmbus_server *server);
@@ -129,7 +158,30 @@ void channel_on_close(struct vmbus_server *server, const void *message, size_t l
 void channel_on_modify(struct vmbus_server *server, const void *message, size_t length);
 void channel_on_released(struct vmbus_server *server, const void *message, size_t length);
 
+/* server_restore.c */
+/* A device has answered a call of the restore, or is gone (pending 0: it owed none). */
+void restore_note(struct vmbus_server *server, uint32_t answered, int status);
+void restore_settle(struct vmbus_server *server);
+/* Tells the owner, where it is finished. The last thing in a call. */
+void restore_report(struct vmbus_server *server);
+
+/* What a saved GPADL is; bytes of its ranges, all of them where it is live. */
+struct saved_gpadl {
+	uint32_t id;
+	bool live;
+	bool torn_down; /* by the guest, while it is an open channel's ring */
+	uint16_t range_count;
+	uint16_t expected_bytes;
+	const void *bytes;
+	size_t length;
+};
+
 /* server_gpadl.c */
+struct server_gpadl *gpadl_find(struct vmbus_server *server, uint32_t id);
+/* Makes a GPADL of the saved state, not yet known to its device. 0, -EPROTO or -ENOMEM. */
+int gpadl_restore(struct server_channel *channel, const struct saved_gpadl *saved);
+/* Gives every live GPADL to its device. */
+void gpadl_restore_start(struct vmbus_server *server);
 /* The channel's GPADL of this id that can be used as a ring now, or NULL. */
 struct server_gpadl *gpadl_find_usable(struct server_channel *channel, uint32_t id);
 /* The guest has lost its claim to the channel's GPADLs (NULL: to all): they go without an answer.
@@ -140,5 +192,24 @@ void gpadl_free_all(struct vmbus_server *server);
 void gpadl_on_header(struct vmbus_server *server, const void *message, size_t length);
 void gpadl_on_body(struct vmbus_server *server, const void *message, size_t length);
 void gpadl_on_teardown(struct vmbus_server *server, const void *message, size_t length);
+
+/*
+ * Saved state: sections in VMBUS_SERVER_STATE_TAG, in this order. Fields are only appended.
+ *   connection: u32 version (0: none), u32 message VP, u8 offers sent
+ *   channel, by relid: u32 relid, interface id, u32 sub_index, u8 flags; u32 open id, u32 ring's
+ *     GPADL, u32 target VP, u32 downstream page offset, user data (all 0 unless open)
+ *   GPADL: u32 relid, u32 id, u8 flags, u32 range count, u32 bytes of ranges expected, blob of
+ * those that are here
+ */
+#define SAVED_VERSION	 1
+#define SAVED_CONNECTION STATE_TAG('C', 'O', 'N', 'N')
+#define SAVED_CHANNEL	 STATE_TAG('C', 'H', 'A', 'N')
+#define SAVED_GPADL	 STATE_TAG('G', 'P', 'D', 'L')
+
+#define SAVED_CHANNEL_OFFERED	0x01
+#define SAVED_CHANNEL_RESCINDED 0x02 /* only its relid is still taken */
+#define SAVED_CHANNEL_OPEN	0x04
+#define SAVED_GPADL_LIVE	0x01
+#define SAVED_GPADL_TORN_DOWN	0x02
 
 #endif

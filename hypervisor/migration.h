@@ -131,6 +131,9 @@ int migration_source_start(struct event_loop *loop, const struct migration_optio
 int migration_source_cancel(struct migration_source *source);
 void migration_source_get_status(const struct migration_source *source,
 				 struct migration_status *status);
+/* An operator's word for a move that is committed and waits for its outcome: the VM runs there (and
+ * goes here), or it does not and never will, and runs on here. -EBUSY: it waits for no word. */
+int migration_source_resolve(struct migration_source *source, bool there);
 /* Valid once the phase is past CONNECTING, or CHECKED. */
 const struct migration_check *migration_source_get_check(const struct migration_source *source);
 /* Takes NULL. A move that is under way ends now where it is not committed (ended is not called; ops
@@ -150,6 +153,9 @@ int migration_target_start(struct event_loop *loop, int socket,
 			   struct migration_target **target, struct vm_error *error);
 void migration_target_get_status(const struct migration_target *target,
 				 struct migration_status *status);
+/* As migration_source_resolve(), where a restored VM waits for the source's word; there: it runs on
+ * at the source, and is dropped here. */
+int migration_target_resolve(struct migration_target *target, bool there);
 void migration_target_destroy(struct migration_target *target);
 
 /* ---- a file instead of a connection: `lunar save`, `lunar restore` ---- */

@@ -14,11 +14,13 @@ struct migration_source_kind {
 	int (*cancel)(struct migration_source *source);
 	void (*get_status)(const struct migration_source *source, struct migration_status *status);
 	const struct migration_check *(*get_check)(const struct migration_source *source);
+	int (*resolve)(struct migration_source *source, bool there); /* NULL: nothing to resolve */
 	void (*destroy)(struct migration_source *source);
 };
 
 struct migration_target_kind {
 	void (*get_status)(const struct migration_target *target, struct migration_status *status);
+	int (*resolve)(struct migration_target *target, bool there); /* NULL: nothing to resolve */
 	void (*destroy)(struct migration_target *target);
 };
 

@@ -17,6 +17,7 @@
 #include "hypervisor/vm_error.h"
 
 struct guest_memory;
+struct migration_check;
 struct state_reader;
 struct state_writer;
 
@@ -34,9 +35,11 @@ struct migration_source_vm_ops {
 
 	/* [loop] The definition as text, valid between begin and end. */
 	const char *(*get_definition)(void *ctx, size_t *length);
-	/* [loop] One section about the processor; one about the portals of its NICs (for checks).
-	 */
+	/* [loop] One section about the processor. */
 	int (*save_cpu)(void *ctx, struct state_writer *writer);
+	/* [loop] One section about the iSCSI portals that its NICs were seen to talk to, for the
+	 * other's check(). May be NULL: nothing is known. */
+	int (*save_portals)(void *ctx, struct state_writer *writer);
 	/* [loop] Asynchronous: stops the VM and writes its state; done from the loop. With status 0
 	 * the VM rests until resume() or depart(); otherwise it runs on. */
 	int (*pause_and_save)(void *ctx, struct state_writer *writer, migration_done_fn done,
@@ -55,6 +58,12 @@ struct migration_target_vm_ops {
 	int (*make)(void *ctx, const char *definition, size_t length, struct vm_error *error);
 	/* [loop] Whether this host can be what that section promised the guest. */
 	int (*check_cpu)(void *ctx, struct state_reader *section, struct vm_error *error);
+	/* [loop] Asynchronous, after make: looks at what only the VM's NICs can tell of this host,
+	 * and adds to *findings (migration_check_add() of migration_check.h) what would stop or
+	 * harm: no uplink with a link, an MTU too small, a portal that does not answer. portals:
+	 * what save_portals() wrote (its section), or NULL; both valid until done. May be NULL. */
+	int (*check)(void *ctx, struct state_reader *portals, struct migration_check *findings,
+		     migration_done_fn done, void *done_ctx);
 	/* Any thread, after make. */
 	struct guest_memory *(*get_memory)(void *ctx);
 	/* [loop] Asynchronous; all memory is there. With status 0 the VM could run at once. */

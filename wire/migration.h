@@ -37,6 +37,20 @@ enum migration_frame_type {
 	MIGRATION_FRAME_CPU = 17,	 /* sections of base/state.h */
 	MIGRATION_FRAME_MEMORY_MAP = 18, /* struct migration_region, one a region of memory */
 	MIGRATION_FRAME_STATE = 19,	 /* sections of base/state.h */
+	/* Control connection alone; sections of base/state.h unless it says otherwise. */
+	MIGRATION_FRAME_HELLO = 24,
+	MIGRATION_FRAME_ACCEPT = 25,
+	MIGRATION_FRAME_REFUSE = 26,
+	MIGRATION_FRAME_LAST_ROUND = 27, /* struct migration_round_end: the one that STATE is of */
+	MIGRATION_FRAME_READY = 28,
+	MIGRATION_FRAME_COMMIT = 29, /* empty */
+	MIGRATION_FRAME_DONE = 30,
+	MIGRATION_FRAME_LATE = 31, /* u32 NIC, then a network frame */
+	MIGRATION_FRAME_FIGURES = 32,
+	MIGRATION_FRAME_FAIL = 33,
+	MIGRATION_FRAME_RESOLVE = 34, /* on a connection of its own, as is ASK */
+	MIGRATION_FRAME_ASK = 35,
+	MIGRATION_FRAME_OUTCOME = 36,
 
 	/* The file alone. */
 	MIGRATION_FRAME_FILE_END = 64, /* empty: everything is there */

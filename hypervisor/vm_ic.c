@@ -13,6 +13,8 @@
 #include "ic/ic_channel.h"
 #include "ic/shutdown.h"
 
+#define STATE_VERSION 1 /* a section of each component */
+
 struct vm_ic {
 	struct vm_ic_config config;
 	struct ic_shutdown *shutdown;
@@ -104,4 +106,56 @@ void vm_ic_get_status(const struct vm_ic *ic, struct vm_status *status)
 	ic_heartbeat_get(ic->heartbeat, &heartbeat);
 	status->heartbeat = ic_heartbeat_health_name(heartbeat.health);
 	status->shutdown_ready = ic_shutdown_is_ready(ic->shutdown);
+}
+
+/* ---- saved state ---- */
+
+void vm_ic_pause(struct vm_ic *ic)
+{
+	ic_shutdown_pause(ic->shutdown);
+	ic_heartbeat_pause(ic->heartbeat);
+}
+
+void vm_ic_resume(struct vm_ic *ic)
+{
+	ic_shutdown_resume(ic->shutdown);
+	ic_heartbeat_resume(ic->heartbeat);
+}
+
+int vm_ic_save(const struct vm_ic *ic, struct state_writer *writer)
+{
+	state_begin(writer, VM_IC_STATE_TAG, STATE_VERSION, STATE_VERSION);
+	ic_shutdown_save(ic->shutdown, writer);
+	ic_heartbeat_save(ic->heartbeat, writer);
+	state_end(writer);
+	return writer->error;
+}
+
+static int part_restore(struct vm_ic *ic, struct state_reader *part)
+{
+	switch (part->tag) {
+	case IC_SHUTDOWN_STATE_TAG:
+		return ic_shutdown_restore(ic->shutdown, part);
+	case IC_HEARTBEAT_STATE_TAG:
+		return ic_heartbeat_restore(ic->heartbeat, part);
+	default:
+		return state_check_skippable(part);
+	}
+}
+
+/* A component that has no section is one that the guest had not: the bus then has it closed. */
+int vm_ic_restore(struct vm_ic *ic, struct state_reader *section)
+{
+	struct state_reader part;
+	int rc = state_check_version(section, STATE_VERSION);
+
+	vm_ic_pause(ic);
+	while (rc == 0) {
+		rc = state_next(section, &part);
+		if (rc == 0)
+			return 0;
+		if (rc > 0)
+			rc = part_restore(ic, &part);
+	}
+	return rc;
 }

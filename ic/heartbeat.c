@@ -16,6 +16,8 @@
 
 #define LOG_COMPONENT "ic"
 
+#define STATE_VERSION 1 /* the channel's section; u64 sequence, u32 misses, u64 beats, u64 age */
+
 struct ic_heartbeat {
 	struct ic_channel *channel;
 	struct event_loop *loop;
@@ -28,6 +30,15 @@ struct ic_heartbeat {
 };
 
 static const struct ic_version heartbeat_versions[] = {{1, 0}, {3, 0}};
+
+static void beat(void *ctx);
+
+static void timer_set(struct ic_heartbeat *heartbeat)
+{
+	if (event_loop_after_ms(heartbeat->loop, heartbeat->period_ms, beat, heartbeat,
+				&heartbeat->timer) < 0)
+		log_error("heartbeat: out of memory, no more beats");
+}
 
 static void beat(void *ctx)
 {
@@ -42,9 +53,7 @@ static void beat(void *ctx)
 	/* A ring that is full is a guest that does not read: the miss stands. */
 	if (ic_channel_request(heartbeat->channel, &body, sizeof(body)) == -EPROTO)
 		return;
-	if (event_loop_after_ms(heartbeat->loop, heartbeat->period_ms, beat, heartbeat,
-				&heartbeat->timer) < 0)
-		log_error("heartbeat: out of memory, no more beats");
+	timer_set(heartbeat);
 }
 
 static void on_ready(void *ctx)
@@ -119,6 +128,13 @@ void ic_heartbeat_destroy(struct ic_heartbeat *heartbeat)
 	free(heartbeat);
 }
 
+static uint64_t answer_age_ms(const struct ic_heartbeat *heartbeat)
+{
+	if (heartbeat->answered_ns == 0)
+		return UINT64_MAX;
+	return (monotonic_ns() - heartbeat->answered_ns) / NS_PER_MS;
+}
+
 void ic_heartbeat_get(const struct ic_heartbeat *heartbeat, struct ic_heartbeat_state *state)
 {
 	if (!ic_channel_is_ready(heartbeat->channel))
@@ -127,9 +143,7 @@ void ic_heartbeat_get(const struct ic_heartbeat *heartbeat, struct ic_heartbeat_
 		state->health = heartbeat->misses > IC_HEARTBEAT_MISSES ? IC_HEARTBEAT_LOST
 									: IC_HEARTBEAT_OK;
 	state->beats = heartbeat->beats;
-	state->last_answer_ms = UINT64_MAX;
-	if (heartbeat->answered_ns > 0)
-		state->last_answer_ms = (monotonic_ns() - heartbeat->answered_ns) / NS_PER_MS;
+	state->last_answer_ms = answer_age_ms(heartbeat);
 }
 
 const char *ic_heartbeat_health_name(enum ic_heartbeat_health health)
@@ -142,4 +156,58 @@ const char *ic_heartbeat_health_name(enum ic_heartbeat_health health)
 	default:
 		return "absent";
 	}
+}
+
+/* ---- saved state ---- */
+
+void ic_heartbeat_pause(struct ic_heartbeat *heartbeat)
+{
+	ic_channel_pause(heartbeat->channel);
+	event_timer_cancel(heartbeat->timer);
+	heartbeat->timer = NULL;
+}
+
+void ic_heartbeat_resume(struct ic_heartbeat *heartbeat)
+{
+	ic_channel_resume(heartbeat->channel);
+	if (ic_channel_is_ready(heartbeat->channel) && !heartbeat->timer)
+		timer_set(heartbeat);
+}
+
+void ic_heartbeat_save(const struct ic_heartbeat *heartbeat, struct state_writer *writer)
+{
+	state_begin(writer, IC_HEARTBEAT_STATE_TAG, STATE_VERSION, STATE_VERSION);
+	ic_channel_save(heartbeat->channel, writer);
+	state_put_u64(writer, heartbeat->sequence);
+	state_put_u32(writer, heartbeat->misses);
+	state_put_u64(writer, heartbeat->beats);
+	state_put_u64(writer, answer_age_ms(heartbeat));
+	state_end(writer);
+}
+
+/* A host's clock starts when it boots: an answer may be older than that. */
+static uint64_t answered_ns_of_age(uint64_t age_ms)
+{
+	uint64_t now_ns = monotonic_ns();
+
+	if (age_ms == UINT64_MAX)
+		return 0;
+	return age_ms < now_ns / NS_PER_MS ? now_ns - age_ms * NS_PER_MS : 1;
+}
+
+int ic_heartbeat_restore(struct ic_heartbeat *heartbeat, struct state_reader *section)
+{
+	uint64_t age_ms;
+	int rc = state_check_version(section, STATE_VERSION);
+
+	if (rc == 0)
+		rc = ic_channel_restore(heartbeat->channel, section);
+	if (rc < 0)
+		return rc;
+	heartbeat->sequence = state_get_u64(section);
+	heartbeat->misses = state_get_u32(section);
+	heartbeat->beats = state_get_u64(section);
+	age_ms = state_get_u64(section);
+	heartbeat->answered_ns = answered_ns_of_age(age_ms);
+	return section->error;
 }

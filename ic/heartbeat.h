@@ -8,6 +8,8 @@
 
 #include <stdint.h>
 
+#include "base/state.h"
+
 struct ic_bus;
 struct ic_heartbeat;
 
@@ -35,5 +37,13 @@ void ic_heartbeat_destroy(struct ic_heartbeat *heartbeat);
 void ic_heartbeat_get(const struct ic_heartbeat *heartbeat, struct ic_heartbeat_state *state);
 /* "absent", "ok" or "lost". */
 const char *ic_heartbeat_health_name(enum ic_heartbeat_health health);
+
+/* See ic_channel_pause() and those below it. The count goes on; the next beat comes a period after
+ * resume. */
+#define IC_HEARTBEAT_STATE_TAG STATE_TAG('H', 'B', 'E', 'A')
+void ic_heartbeat_pause(struct ic_heartbeat *heartbeat);
+void ic_heartbeat_resume(struct ic_heartbeat *heartbeat);
+void ic_heartbeat_save(const struct ic_heartbeat *heartbeat, struct state_writer *writer);
+int ic_heartbeat_restore(struct ic_heartbeat *heartbeat, struct state_reader *section);
 
 #endif

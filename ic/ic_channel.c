@@ -25,6 +25,7 @@
 
 #define PACKETS_A_TURN 16
 
+/* The numbers are those of the saved state. */
 enum ic_state {
 	IC_CLOSED,
 	IC_NEGOTIATING,
@@ -32,12 +33,17 @@ enum ic_state {
 	IC_BROKEN, /* the guest broke the ring or speaks no version of ours; until it closes */
 };
 
+#define STATE_VERSION 1
+#define STATE_CHANNEL STATE_TAG('I', 'C', 'C', 'H')
+
 struct ic_channel {
 	struct ic_bus bus;
 	const struct ic_service *service;
 	void *ctx;
 	struct vmbus_device *device;
 	enum ic_state state;
+	enum ic_state saved_state; /* what a restored opening of the channel finds */
+	bool paused;
 	struct ic_versions versions;
 	uint8_t transaction_id; /* of the last request */
 	uint32_t connection_id;
@@ -162,6 +168,8 @@ static void on_kick(void *ctx, int fd, uint32_t events)
 	int rc;
 
 	(void)events;
+	if (channel->paused)
+		return;
 	if (read(fd, &count, sizeof(count)) < 0)
 		return;
 	ring_mask(&channel->from_guest);
@@ -220,8 +228,8 @@ static int kick_make(struct ic_channel *channel, uint32_t connection_id)
 	channel->kick = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (channel->kick < 0)
 		return -errno;
-	rc = event_loop_watch(channel->bus.loop, channel->kick, EPOLLIN, on_kick, channel,
-			      &channel->watch);
+	rc = event_loop_watch(channel->bus.loop, channel->kick, channel->paused ? 0 : EPOLLIN,
+			      on_kick, channel, &channel->watch);
 	if (rc == 0)
 		rc = channel->bus.ops->connect_event(channel->bus.ctx, connection_id,
 						     channel->kick);
@@ -248,6 +256,36 @@ static void channel_shut(struct ic_channel *channel)
 	channel->state = IC_CLOSED;
 }
 
+/* The rings go on where they are. One that the guest has broken is a service that is off, as it
+ * would have been before. */
+static int rings_restore(struct ic_channel *channel, const struct vmbus_open_request *request)
+{
+	int rc;
+
+	if (channel->saved_state == IC_CLOSED)
+		return -EPROTO;
+	if (channel->saved_state == IC_BROKEN)
+		return 0;
+	rc = rings_make(channel, request);
+	if (rc != -EPROTO)
+		return rc;
+	channel->saved_state = IC_BROKEN;
+	return 0;
+}
+
+/* What follows a channel's opening: negotiation, or what went on before the guest was moved. */
+static void channel_opened(struct ic_channel *channel, bool restored)
+{
+	channel->state = restored ? channel->saved_state : IC_NEGOTIATING;
+	if (channel->state == IC_BROKEN) {
+		event_watch_remove(channel->watch);
+		channel->watch = NULL;
+	}
+	vmbus_server_open_done(channel->device, 0, 0);
+	if (!restored)
+		negotiate_begin(channel);
+}
+
 static void on_channel_open(void *ctx, const struct vmbus_open_request *request)
 {
 	struct ic_channel *channel = ctx;
@@ -256,7 +294,7 @@ static void on_channel_open(void *ctx, const struct vmbus_open_request *request)
 	channel->signal.memory = channel->bus.memory;
 	channel->signal.table = channel->bus.signals;
 	channel->signal.flag = request->relid;
-	rc = rings_make(channel, request);
+	rc = request->restored ? rings_restore(channel, request) : rings_make(channel, request);
 	if (rc == 0)
 		rc = interrupt_aim(channel, request->target_vp);
 	if (rc == 0)
@@ -267,9 +305,7 @@ static void on_channel_open(void *ctx, const struct vmbus_open_request *request)
 		vmbus_server_open_done(channel->device, 0, rc);
 		return;
 	}
-	channel->state = IC_NEGOTIATING;
-	vmbus_server_open_done(channel->device, 0, 0);
-	negotiate_begin(channel);
+	channel_opened(channel, request->restored);
 }
 
 static void on_channel_close(void *ctx, uint32_t sub_index)
@@ -360,7 +396,76 @@ int ic_channel_request(struct ic_channel *channel, const void *body, size_t body
 
 	if (channel->state != IC_READY)
 		return -ENOTCONN;
+	if (channel->paused)
+		return -EAGAIN;
 	length = ic_message_build(bytes, channel->service->message_type, &channel->versions,
 				  ++channel->transaction_id, body, body_bytes);
 	return message_send(channel, bytes, length);
+}
+
+/* ---- saved state ---- */
+
+void ic_channel_pause(struct ic_channel *channel)
+{
+	channel->paused = true;
+	if (channel->watch)
+		event_watch_modify(channel->watch, 0);
+}
+
+void ic_channel_resume(struct ic_channel *channel)
+{
+	const uint64_t one = 1;
+
+	channel->paused = false;
+	if (!channel->watch)
+		return; /* closed or broken */
+	event_watch_modify(channel->watch, EPOLLIN);
+	if (write(channel->kick, &one, sizeof(one)) < 0)
+		log_error_limited("%s: cannot kick itself: %s", channel->service->name,
+				  strerror(errno));
+	event_signal_raise(&channel->signal);
+}
+
+void ic_channel_save(const struct ic_channel *channel, struct state_writer *writer)
+{
+	state_begin(writer, STATE_CHANNEL, STATE_VERSION, STATE_VERSION);
+	state_put_u8(writer, (uint8_t)channel->state);
+	state_put_u16(writer, channel->versions.framework.major);
+	state_put_u16(writer, channel->versions.framework.minor);
+	state_put_u16(writer, channel->versions.message.major);
+	state_put_u16(writer, channel->versions.message.minor);
+	state_put_u8(writer, channel->transaction_id);
+	state_end(writer);
+}
+
+int ic_channel_restore(struct ic_channel *channel, struct state_reader *holder)
+{
+	const struct ic_service *service = channel->service;
+	struct state_reader section;
+	struct ic_versions versions;
+	uint8_t transaction_id;
+	uint8_t state;
+	int rc;
+
+	if (state_next(holder, &section) != 1 || section.tag != STATE_CHANNEL)
+		return -EPROTO;
+	rc = state_check_version(&section, STATE_VERSION);
+	if (rc < 0)
+		return rc;
+	state = state_get_u8(&section);
+	versions.framework.major = state_get_u16(&section);
+	versions.framework.minor = state_get_u16(&section);
+	versions.message.major = state_get_u16(&section);
+	versions.message.minor = state_get_u16(&section);
+	transaction_id = state_get_u8(&section);
+	if (section.error || state > IC_BROKEN)
+		return -EPROTO;
+	if (state == IC_READY &&
+	    !ic_versions_are_offered(&versions, service->versions, service->version_count))
+		return -EOPNOTSUPP;
+	channel->saved_state = state;
+	channel->versions = versions;
+	channel->transaction_id = transaction_id;
+	channel->paused = true;
+	return 0;
 }

@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/state.h"
 #include "ic/ic_message.h"
 #include "vmbus/server.h"
 
@@ -64,8 +65,21 @@ void ic_channel_destroy(struct ic_channel *channel);
 /* The guest's driver has the channel open and versions are agreed. */
 bool ic_channel_is_ready(const struct ic_channel *channel);
 /* Sends a request; a later one supersedes it: only the last one's answer is passed on. Returns 0;
- * -ENOTCONN: not ready; -EAGAIN: the guest's ring is full; -EPROTO: the guest broke the ring;
- * -EMSGSIZE. */
+ * -ENOTCONN: not ready; -EAGAIN: the guest's ring is full, or the channel is paused; -EPROTO: the
+ * guest broke the ring; -EMSGSIZE. */
 int ic_channel_request(struct ic_channel *channel, const void *body, size_t body_bytes);
+
+/* ---- saved state ---- */
+
+/* The rings are left alone until resume, but for a channel that the guest opens meanwhile. */
+void ic_channel_pause(struct ic_channel *channel);
+/* Goes on, and looks at both rings, as if either side had just signalled. */
+void ic_channel_resume(struct ic_channel *channel);
+/* One section: state and versions. The rings and all that is in them are guest memory. Paused. */
+void ic_channel_save(const struct ic_channel *channel, struct state_writer *writer);
+/* Before the bus is restored, which then opens the channel: it is as it was, without negotiating
+ * again, and without a call of ready(). Reads the one section that holder must begin with; leaves
+ * the channel paused. Returns 0, -EPROTO or -EOPNOTSUPP. */
+int ic_channel_restore(struct ic_channel *channel, struct state_reader *holder);
 
 #endif

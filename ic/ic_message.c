@@ -71,22 +71,28 @@ int ic_answer_parse(const void *bytes, size_t length, struct ic_answer *answer)
 	return 0;
 }
 
-static bool version_is_offered(const uint8_t *bytes, const struct ic_version *versions,
+static bool version_is_offered(const struct ic_version *version, const struct ic_version *versions,
 			       size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
-		if (get_le16(bytes) == versions[i].major &&
-		    get_le16(bytes + 2) == versions[i].minor)
+		if (version->major == versions[i].major && version->minor == versions[i].minor)
 			return true;
 	}
 	return false;
 }
 
+bool ic_versions_are_offered(const struct ic_versions *chosen, const struct ic_version *versions,
+			     size_t count)
+{
+	return version_is_offered(&chosen->framework, framework_versions,
+				  ARRAY_LENGTH(framework_versions)) &&
+	       version_is_offered(&chosen->message, versions, count);
+}
+
 int ic_negotiate_parse(const struct ic_answer *answer, const struct ic_version *versions,
 		       size_t count, struct ic_versions *chosen)
 {
-	const uint8_t *framework;
-	const uint8_t *message;
+	struct ic_versions answered;
 	struct ic_negotiate head;
 
 	if (answer->body_bytes < sizeof(head))
@@ -95,14 +101,11 @@ int ic_negotiate_parse(const struct ic_answer *answer, const struct ic_version *
 	if (head.framework_count == 0 && head.message_count == 0)
 		return -EOPNOTSUPP;
 	if (head.framework_count != 1 || head.message_count != 1 ||
-	    answer->body_bytes < sizeof(head) + 2 * sizeof(struct ic_version))
+	    answer->body_bytes < sizeof(head) + sizeof(answered))
 		return -EPROTO;
-	framework = answer->body + sizeof(head);
-	message = framework + sizeof(struct ic_version);
-	if (!version_is_offered(framework, framework_versions, ARRAY_LENGTH(framework_versions)) ||
-	    !version_is_offered(message, versions, count))
+	memcpy(&answered, answer->body + sizeof(head), sizeof(answered));
+	if (!ic_versions_are_offered(&answered, versions, count))
 		return -EPROTO;
-	memcpy(&chosen->framework, framework, sizeof(chosen->framework));
-	memcpy(&chosen->message, message, sizeof(chosen->message));
+	*chosen = answered;
 	return 0;
 }

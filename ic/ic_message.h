@@ -6,6 +6,7 @@
 #ifndef LUNAR_IC_IC_MESSAGE_H
 #define LUNAR_IC_IC_MESSAGE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -36,6 +37,11 @@ int ic_message_build(uint8_t *bytes, uint16_t type, const struct ic_versions *ve
  * IC_MAX_VERSIONS. */
 int ic_negotiate_build(uint8_t *bytes, uint8_t transaction_id, const struct ic_version *versions,
 		       size_t count);
+
+/* Whether both are versions that a guest could have chosen: of the framework one that we know, of
+ * the service one of these. */
+bool ic_versions_are_offered(const struct ic_versions *chosen, const struct ic_version *versions,
+			     size_t count);
 
 /* Reads an answer. Returns 0; -EPROTO: too short, not an answer, or a body that is longer than the
  * message. */

@@ -13,6 +13,8 @@
 
 #define LOG_COMPONENT "ic"
 
+#define STATE_VERSION 1 /* the channel's section */
+
 struct ic_shutdown {
 	struct ic_channel *channel;
 	ic_shutdown_fn answered;
@@ -97,4 +99,28 @@ int ic_shutdown_request(struct ic_shutdown *shutdown, enum ic_shutdown_kind kind
 	};
 
 	return ic_channel_request(shutdown->channel, &body, sizeof(body));
+}
+
+void ic_shutdown_pause(struct ic_shutdown *shutdown)
+{
+	ic_channel_pause(shutdown->channel);
+}
+
+void ic_shutdown_resume(struct ic_shutdown *shutdown)
+{
+	ic_channel_resume(shutdown->channel);
+}
+
+void ic_shutdown_save(const struct ic_shutdown *shutdown, struct state_writer *writer)
+{
+	state_begin(writer, IC_SHUTDOWN_STATE_TAG, STATE_VERSION, STATE_VERSION);
+	ic_channel_save(shutdown->channel, writer);
+	state_end(writer);
+}
+
+int ic_shutdown_restore(struct ic_shutdown *shutdown, struct state_reader *section)
+{
+	int rc = state_check_version(section, STATE_VERSION);
+
+	return rc < 0 ? rc : ic_channel_restore(shutdown->channel, section);
 }

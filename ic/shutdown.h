@@ -9,6 +9,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/state.h"
+
 struct ic_bus;
 struct ic_shutdown;
 
@@ -37,5 +39,12 @@ bool ic_shutdown_is_ready(const struct ic_shutdown *shutdown);
  */
 int ic_shutdown_request(struct ic_shutdown *shutdown, enum ic_shutdown_kind kind,
 			uint32_t timeout_seconds);
+
+/* See ic_channel_pause() and those below it. A request that waits for its answer waits on. */
+#define IC_SHUTDOWN_STATE_TAG STATE_TAG('S', 'H', 'U', 'T')
+void ic_shutdown_pause(struct ic_shutdown *shutdown);
+void ic_shutdown_resume(struct ic_shutdown *shutdown);
+void ic_shutdown_save(const struct ic_shutdown *shutdown, struct state_writer *writer);
+int ic_shutdown_restore(struct ic_shutdown *shutdown, struct state_reader *section);
 
 #endif

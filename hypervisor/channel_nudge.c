@@ -18,6 +18,8 @@
 
 #define LOG_COMPONENT "partition"
 
+#define STATE_VERSION 1 /* u32 count, then {u32 relid, u32 VP} each */
+
 enum round {
 	ROUND_NONE,
 	ROUND_DUE,  /* when the timer fires */
@@ -32,6 +34,7 @@ struct nudged_channel {
 struct channel_nudge {
 	struct channel_nudge_config config;
 	struct event_timer *timer;
+	bool paused;
 	struct nudged_channel channels[VMBUS_MAX_CHANNELS + 1]; /* by relid */
 };
 
@@ -109,6 +112,63 @@ void channel_nudge_opened(struct channel_nudge *nudge, uint32_t relid, uint32_t 
 		.round = nudge->timer ? ROUND_NEXT : ROUND_DUE,
 		.vp = target_vp,
 	};
-	if (!nudge->timer)
+	if (!nudge->timer && !nudge->paused)
 		timer_set(nudge);
+}
+
+/* ---- saved state ---- */
+
+void channel_nudge_pause(struct channel_nudge *nudge)
+{
+	nudge->paused = true;
+	event_timer_cancel(nudge->timer);
+	nudge->timer = NULL;
+}
+
+static uint32_t waiting_count(const struct channel_nudge *nudge)
+{
+	uint32_t count = 0;
+
+	for (uint32_t relid = 1; relid <= VMBUS_MAX_CHANNELS; relid++)
+		count += nudge->channels[relid].round != ROUND_NONE;
+	return count;
+}
+
+void channel_nudge_resume(struct channel_nudge *nudge)
+{
+	nudge->paused = false;
+	if (!nudge->timer && waiting_count(nudge) > 0)
+		timer_set(nudge);
+}
+
+int channel_nudge_save(const struct channel_nudge *nudge, struct state_writer *writer)
+{
+	state_begin(writer, CHANNEL_NUDGE_STATE_TAG, STATE_VERSION, STATE_VERSION);
+	state_put_u32(writer, waiting_count(nudge));
+	for (uint32_t relid = 1; relid <= VMBUS_MAX_CHANNELS; relid++) {
+		if (nudge->channels[relid].round == ROUND_NONE)
+			continue;
+		state_put_u32(writer, relid);
+		state_put_u32(writer, nudge->channels[relid].vp);
+	}
+	state_end(writer);
+	return writer->error;
+}
+
+int channel_nudge_restore(struct channel_nudge *nudge, struct state_reader *section)
+{
+	int result = state_check_version(section, STATE_VERSION);
+	uint32_t count;
+
+	channel_nudge_pause(nudge);
+	if (result)
+		return result;
+	count = state_get_bounded(section, VMBUS_MAX_CHANNELS);
+	for (uint32_t i = 0; i < count && !section->error; i++) {
+		uint32_t relid = state_get_bounded(section, VMBUS_MAX_CHANNELS);
+		uint32_t vp = state_get_u32(section);
+
+		channel_nudge_opened(nudge, relid, vp);
+	}
+	return section->error;
 }

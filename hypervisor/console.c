@@ -34,6 +34,7 @@
 #define WAKE_OUTPUT	1u
 #define WAKE_INPUT	2u
 #define WRITE_CHUNK	4096 /* a pipe that is writable takes this much without blocking */
+#define STATE_VERSION	1    /* blob of the scroll-back */
 #define MESSAGE_DROPPED "a reader of the console was too slow"
 
 struct console_reader {
@@ -299,6 +300,13 @@ err_close:
 	return result;
 }
 
+/* Where the scroll-back begins. Lock held. */
+static uint64_t scroll_back_start(const struct console *console)
+{
+	return console->end > CONSOLE_SCROLL_BACK_BYTES ? console->end - CONSOLE_SCROLL_BACK_BYTES
+							: 0;
+}
+
 static void listener_ready(void *ctx, int fd, uint32_t events)
 {
 	struct console *console = ctx;
@@ -310,8 +318,7 @@ static void listener_ready(void *ctx, int fd, uint32_t events)
 	if (client < 0)
 		return;
 	pthread_mutex_lock(&console->lock);
-	from = console->end > CONSOLE_SCROLL_BACK_BYTES ? console->end - CONSOLE_SCROLL_BACK_BYTES
-							: 0;
+	from = scroll_back_start(console);
 	pthread_mutex_unlock(&console->lock);
 	result = reader_add(console, client, client, from);
 	if (result)
@@ -471,4 +478,36 @@ void console_set_input(struct console *console, console_input_fn fn, void *ctx)
 	console->input_ctx = ctx;
 	if (fn)
 		input_offer(console);
+}
+
+void console_save(struct console *console, struct state_writer *writer)
+{
+	size_t start, count, first;
+
+	state_begin(writer, CONSOLE_STATE_TAG, STATE_VERSION, STATE_SKIPPABLE);
+	pthread_mutex_lock(&console->lock);
+	start = scroll_back_start(console) % RING_BYTES;
+	count = (size_t)(console->end - scroll_back_start(console));
+	first = count < RING_BYTES - start ? count : RING_BYTES - start;
+	state_put_u32(writer, (uint32_t)count);
+	state_put_bytes(writer, console->ring + start, first);
+	state_put_bytes(writer, console->ring, count - first);
+	pthread_mutex_unlock(&console->lock);
+	state_end(writer);
+}
+
+int console_restore(struct console *console, struct state_reader *section)
+{
+	int result = state_check_version(section, STATE_VERSION);
+	const void *bytes;
+	size_t count;
+
+	if (result)
+		return result;
+	bytes = state_get_blob(section, CONSOLE_SCROLL_BACK_BYTES, &count);
+	if (!bytes)
+		return -EPROTO;
+	if (console->kind == VM_CONSOLE_SOCKET)
+		console_write(console, bytes, count);
+	return 0;
 }

@@ -15,6 +15,9 @@
 
 #define LOG_COMPONENT "platform"
 
+#define STATE_VERSION 1 /* sections: CMOS index (u8), UART, console */
+#define STATE_CMOS    STATE_TAG('C', 'M', 'O', 'S')
+
 #define PORT_KEYBOARD_COMMAND 0x64
 #define KEYBOARD_RESET	      0xfe
 #define RTC_INDEX_MASK	      0x7f /* bit 7 disables NMIs on a PC */
@@ -124,4 +127,62 @@ enum engine_port_result platform_port_io(struct platform *platform, uint16_t por
 			result = ENGINE_PORT_STOP_VP;
 	}
 	return result;
+}
+
+/* ---- saved state ---- */
+
+int platform_save(struct platform *platform, struct state_writer *writer)
+{
+	state_begin(writer, PLATFORM_STATE_TAG, STATE_VERSION, STATE_VERSION);
+	state_begin(writer, STATE_CMOS, STATE_VERSION, STATE_VERSION);
+	state_put_u8(writer, atomic_load(&platform->rtc_index));
+	state_end(writer);
+	uart_save(&platform->uart, writer);
+	console_save(platform->console, writer);
+	state_end(writer);
+	return writer->error;
+}
+
+static int cmos_restore(struct platform *platform, struct state_reader *section)
+{
+	int result = state_check_version(section, STATE_VERSION);
+
+	if (result)
+		return result;
+	atomic_store(&platform->rtc_index, state_get_u8(section) & RTC_INDEX_MASK);
+	return section->error;
+}
+
+static int part_restore(struct platform *platform, struct state_reader *part)
+{
+	switch (part->tag) {
+	case STATE_CMOS:
+		return cmos_restore(platform, part);
+	case UART_STATE_TAG:
+		return uart_restore(&platform->uart, part);
+	case CONSOLE_STATE_TAG:
+		return console_restore(platform->console, part);
+	default:
+		return state_check_skippable(part);
+	}
+}
+
+int platform_restore(struct platform *platform, struct state_reader *section)
+{
+	struct state_reader part;
+	int result = state_check_version(section, STATE_VERSION);
+
+	while (!result) {
+		result = state_next(section, &part);
+		if (result == 0)
+			return 0;
+		if (result > 0)
+			result = part_restore(platform, &part);
+	}
+	return result;
+}
+
+void platform_resume(struct platform *platform)
+{
+	uart_resume(&platform->uart);
 }

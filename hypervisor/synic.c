@@ -23,6 +23,14 @@
 
 #define LOG_COMPONENT "synic"
 
+/*
+ * Saved state: u32 VP count, then a section a VP, in order: u64 SCONTROL, SIMP, SIEFP, u32 count of
+ * messages, a blob each. A guest is not listened to while a few thousand messages wait for it.
+ */
+#define STATE_VERSION	   1
+#define STATE_VP	   STATE_TAG('S', 'Y', 'V', 'P')
+#define STATE_MAX_MESSAGES 65536
+
 struct synic_message {
 	STAILQ_ENTRY(synic_message) link;
 	size_t length;
@@ -45,6 +53,7 @@ struct synic {
 	struct guest_memory *memory;
 	struct signal_table *signals;
 	struct event_loop *loop;
+	bool paused; /* loop's thread */
 	uint32_t vp_count;
 	struct synic_vp vps[];
 };
@@ -154,6 +163,8 @@ static void queue_run(struct synic_vp *vp)
 {
 	bool waits;
 
+	if (vp->synic->paused)
+		return;
 	pthread_mutex_lock(&vp->lock);
 	while (queue_deliver(vp)) {
 		struct synic_message *message = STAILQ_FIRST(&vp->queue);
@@ -224,25 +235,31 @@ void synic_update(struct synic *synic, uint32_t index, const struct engine_synic
 		log_warn_limited("VP %u: messages wait longer than they should", index);
 }
 
-int synic_post_message(struct synic *synic, uint32_t index, const void *message, size_t length)
+static int queue_add(struct synic_vp *vp, const void *message, size_t length)
 {
-	struct synic_message *made;
-	struct synic_vp *vp;
+	struct synic_message *made = calloc(1, sizeof(*made));
 
-	if (index >= synic->vp_count || length > HV_MESSAGE_PAYLOAD_BYTES)
-		return -EINVAL;
-	made = calloc(1, sizeof(*made));
 	if (!made)
 		return -ENOMEM;
 	made->length = length;
 	memcpy(made->payload, message, length);
-	vp = &synic->vps[index];
 	pthread_mutex_lock(&vp->lock);
 	STAILQ_INSERT_TAIL(&vp->queue, made, link);
 	vp->queued++;
 	pthread_mutex_unlock(&vp->lock);
-	queue_run(vp);
 	return 0;
+}
+
+int synic_post_message(struct synic *synic, uint32_t index, const void *message, size_t length)
+{
+	int result;
+
+	if (index >= synic->vp_count || length > HV_MESSAGE_PAYLOAD_BYTES)
+		return -EINVAL;
+	result = queue_add(&synic->vps[index], message, length);
+	if (!result)
+		queue_run(&synic->vps[index]);
+	return result;
 }
 
 size_t synic_queued(struct synic *synic)
@@ -255,4 +272,116 @@ size_t synic_queued(struct synic *synic)
 		pthread_mutex_unlock(&synic->vps[i].lock);
 	}
 	return queued;
+}
+
+/* ---- saved state ---- */
+
+void synic_pause(struct synic *synic)
+{
+	synic->paused = true;
+	for (uint32_t i = 0; i < synic->vp_count; i++)
+		event_watch_modify(synic->vps[i].eom_watch, 0);
+}
+
+static void sint_raise(struct synic_vp *vp)
+{
+	const struct engine_synic *registers = &vp->registers;
+	const uint64_t one = 1;
+	bool listens;
+
+	pthread_mutex_lock(&vp->lock);
+	listens = registers->scontrol & HV_SCONTROL_ENABLE &&
+		  (registers->simp | registers->siefp) & HV_MSR_PAGE_ENABLE;
+	pthread_mutex_unlock(&vp->lock);
+	if (listens && write(vp->fds.raise, &one, sizeof(one)) < 0)
+		log_warn_limited("VP %u: interrupt not raised", vp->index);
+}
+
+void synic_resume(struct synic *synic)
+{
+	synic->paused = false;
+	for (uint32_t i = 0; i < synic->vp_count; i++) {
+		sint_raise(&synic->vps[i]);
+		queue_run(&synic->vps[i]);
+	}
+}
+
+static void vp_save(struct synic_vp *vp, struct state_writer *writer)
+{
+	const struct synic_message *message;
+
+	state_begin(writer, STATE_VP, STATE_VERSION, STATE_VERSION);
+	pthread_mutex_lock(&vp->lock);
+	state_put_u64(writer, vp->registers.scontrol);
+	state_put_u64(writer, vp->registers.simp);
+	state_put_u64(writer, vp->registers.siefp);
+	state_put_u32(writer, (uint32_t)vp->queued);
+	STAILQ_FOREACH (message, &vp->queue, link)
+		state_put_blob(writer, message->payload, message->length);
+	pthread_mutex_unlock(&vp->lock);
+	state_end(writer);
+}
+
+int synic_save(struct synic *synic, struct state_writer *writer)
+{
+	state_begin(writer, SYNIC_STATE_TAG, STATE_VERSION, STATE_VERSION);
+	state_put_u32(writer, synic->vp_count);
+	for (uint32_t i = 0; i < synic->vp_count; i++)
+		vp_save(&synic->vps[i], writer);
+	state_end(writer);
+	return writer->error;
+}
+
+static int queue_restore(struct synic_vp *vp, struct state_reader *section)
+{
+	uint32_t count = state_get_bounded(section, STATE_MAX_MESSAGES);
+
+	for (uint32_t i = 0; i < count; i++) {
+		size_t length;
+		const void *bytes = state_get_blob(section, HV_MESSAGE_PAYLOAD_BYTES, &length);
+		int result = bytes ? queue_add(vp, bytes, length) : -EPROTO;
+
+		if (result)
+			return result;
+	}
+	return section->error;
+}
+
+/* The registers are set with no eye to what was before: the pages hold what the guest left there.
+ */
+static int vp_restore(struct synic_vp *vp, struct state_reader *section)
+{
+	struct engine_synic registers;
+	int result = state_check_version(section, STATE_VERSION);
+
+	if (result)
+		return result;
+	if (section->tag != STATE_VP)
+		return -EPROTO;
+	registers.scontrol = state_get_u64(section);
+	registers.simp = state_get_u64(section);
+	registers.siefp = state_get_u64(section);
+	result = queue_restore(vp, section);
+	if (result)
+		return result;
+	pthread_mutex_lock(&vp->lock);
+	vp->registers = registers;
+	pthread_mutex_unlock(&vp->lock);
+	atomic_store_explicit(&vp->synic->signals->siefp[vp->index], registers.siefp,
+			      memory_order_release);
+	return 0;
+}
+
+int synic_restore(struct synic *synic, struct state_reader *section)
+{
+	struct state_reader part;
+	int result = state_check_version(section, STATE_VERSION);
+
+	synic_pause(synic);
+	if (!result && state_get_u32(section) != synic->vp_count)
+		result = -EPROTO;
+	for (uint32_t i = 0; i < synic->vp_count && !result; i++)
+		result = state_next(section, &part) == 1 ? vp_restore(&synic->vps[i], &part)
+							 : -EPROTO;
+	return result;
 }

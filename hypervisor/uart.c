@@ -4,6 +4,7 @@
  */
 #include "hypervisor/uart.h"
 
+#include <errno.h>
 #include <string.h>
 
 /* Register offsets. */
@@ -45,6 +46,10 @@ enum {
 #define LSR_TX_EMPTY   0x60 /* holding register and shifter */
 
 #define MSR_CONNECTED 0xb0 /* CTS, DSR, DCD */
+
+/* Saved state: IER, FCR, LCR, MCR, SCR, divisor (2), thre_pending, overrun; blob of the FIFO,
+ * oldest byte first. */
+#define STATE_VERSION 1
 
 void uart_init(struct uart *uart, const struct uart_ops *ops, void *ctx)
 {
@@ -279,4 +284,69 @@ size_t uart_receive(struct uart *uart, const uint8_t *bytes, size_t count)
 	line_update(uart);
 	pthread_mutex_unlock(&uart->lock);
 	return taken;
+}
+
+/* ---- saved state ---- */
+
+void uart_save(struct uart *uart, struct state_writer *writer)
+{
+	uint8_t fifo[UART_FIFO_BYTES];
+
+	state_begin(writer, UART_STATE_TAG, STATE_VERSION, STATE_VERSION);
+	pthread_mutex_lock(&uart->lock);
+	for (uint32_t i = 0; i < uart->rx_count; i++)
+		fifo[i] = uart->rx[(uart->rx_head + i) % UART_FIFO_BYTES];
+	state_put_u8(writer, uart->ier);
+	state_put_u8(writer, uart->fcr);
+	state_put_u8(writer, uart->lcr);
+	state_put_u8(writer, uart->mcr);
+	state_put_u8(writer, uart->scr);
+	state_put_bytes(writer, uart->divisor, sizeof(uart->divisor));
+	state_put_u8(writer, uart->thre_pending);
+	state_put_u8(writer, uart->overrun);
+	state_put_blob(writer, fifo, uart->rx_count);
+	pthread_mutex_unlock(&uart->lock);
+	state_end(writer);
+}
+
+/* Registers that hold only what a guest's write leaves in them. */
+static void registers_restore(struct uart *uart, struct state_reader *section)
+{
+	uart->ier = state_get_u8(section) & IER_MASK;
+	uart->fcr = state_get_u8(section) & FCR_KEPT;
+	uart->lcr = state_get_u8(section);
+	uart->mcr = state_get_u8(section) & MCR_MASK;
+	uart->scr = state_get_u8(section);
+	uart->divisor[0] = state_get_u8(section);
+	uart->divisor[1] = state_get_u8(section);
+	uart->thre_pending = state_get_u8(section);
+	uart->overrun = state_get_u8(section);
+}
+
+int uart_restore(struct uart *uart, struct state_reader *section)
+{
+	int result = state_check_version(section, STATE_VERSION);
+	const uint8_t *fifo;
+	size_t count;
+
+	if (result)
+		return result;
+	pthread_mutex_lock(&uart->lock);
+	registers_restore(uart, section);
+	fifo = state_get_blob(section, fifo_size(uart), &count);
+	rx_clear(uart);
+	for (size_t i = 0; fifo && i < count; i++)
+		rx_push(uart, fifo[i]);
+	pthread_mutex_unlock(&uart->lock);
+	return section->error;
+}
+
+void uart_resume(struct uart *uart)
+{
+	pthread_mutex_lock(&uart->lock);
+	uart->line = false; /* so that an interrupt that is still pending is an edge */
+	line_update(uart);
+	if (!uart->rx_count)
+		uart->ops->want_input(uart->ctx);
+	pthread_mutex_unlock(&uart->lock);
 }

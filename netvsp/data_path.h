@@ -5,6 +5,7 @@
 #ifndef LUNAR_NETVSP_DATA_PATH_H
 #define LUNAR_NETVSP_DATA_PATH_H
 
+#include "netvsp/hold_queue.h"
 #include "netvsp/mbuf_pools.h"
 #include "netvsp/switch.h"
 #include "netvsp/worker.h"
@@ -13,6 +14,7 @@ struct data_path {
 	struct mbuf_pools pools;
 	struct vswitch *sw;
 	struct worker *worker;
+	struct hold_share held; /* worker's thread: of all vNICs at rest */
 };
 
 struct data_path_config {

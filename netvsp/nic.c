@@ -23,6 +23,7 @@ struct nic_call {
 	struct gpadl *gpadl;
 	uint32_t number; /* sub_index, gpadl_id or target_vp */
 	int fd;
+	bool restored;
 	void *result;
 	int err;
 };
@@ -41,6 +42,8 @@ static void port_flush(void *ctx)
 {
 	struct nic *nic = ctx;
 
+	if (nic->phase != NIC_RUNNING)
+		return;
 	nic_control_flush(nic);
 	while (nic->dirty_queues) {
 		unsigned int index = (unsigned int)__builtin_ctzll(nic->dirty_queues);
@@ -111,6 +114,8 @@ int nic_create(struct data_path *path, struct guest_memory *memory,
 	nic->config = *config;
 	nic->ops = ops;
 	nic->ctx = ctx;
+	nic->phase = config->incoming ? NIC_INCOMING : NIC_RUNNING;
+	hold_queue_init(&nic->held, path);
 	STAILQ_INIT(&nic->control);
 	err = create_sessions(nic);
 	if (err)
@@ -131,12 +136,23 @@ err_sessions:
 	return err;
 }
 
+static void reset(void *ctx)
+{
+	struct nic_call *call = ctx;
+
+	nic_control_reset(call->nic);
+	hold_queue_clear(&call->nic->held);
+}
+
 void nic_destroy(struct nic *nic)
 {
+	struct nic_call call = {0};
+
 	if (!nic)
 		return;
 	for (uint32_t i = NVSP_MAX_CHANNELS; i > 0; i--)
 		nic_channel_close(nic, i - 1);
+	call_worker(nic, reset, &call); /* what was restored without a channel */
 	data_path_remove_port(nic->path, nic->port);
 	for (size_t i = 0; i < ARRAY_LENGTH(nic->gpadls); i++)
 		gpadl_free(nic->gpadls[i]);
@@ -212,9 +228,13 @@ static void open_channel(void *ctx)
 	struct nic *nic = call->nic;
 	struct queue *queue = call->queue;
 
-	queue_reset_transactions(queue, false);
-	ring_mask(&queue->in); /* it is polled until it has been idle for a while */
-	call->err = worker_add_source(nic->path->worker, &queue->source);
+	if (call->restored) {
+		call->err = nic_adopt_channel(nic, queue);
+	} else {
+		queue_reset_transactions(queue, false);
+		ring_mask(&queue->in); /* it is polled until it has been idle for a while */
+		call->err = worker_add_source(nic->path->worker, &queue->source);
+	}
 	if (call->err)
 		return;
 	nic->queues[queue->sub_index] = queue;
@@ -226,13 +246,15 @@ static void open_channel(void *ctx)
 
 int nic_channel_open(struct nic *nic, const struct nic_channel *channel)
 {
-	struct nic_call call = {0};
+	struct nic_call call = {.restored = channel->restored};
 	const struct gpadl *gpadl;
 	int err;
 
-	if (channel->sub_index >= nic->config.max_channels)
+	/* Only this thread changes the phase (through the worker), so it may look. */
+	if (channel->sub_index >= nic->config.max_channels ||
+	    channel->restored != (nic->phase != NIC_RUNNING))
 		return -EINVAL;
-	/* Only this thread changes queues and gpadls (through the worker), so it may look. */
+	/* The same holds for queues and gpadls. */
 	if (nic->queues[channel->sub_index])
 		return -EBUSY;
 	if (channel->sub_index > 0 && !nic->queues[0])
@@ -300,7 +322,8 @@ static void modify_channel(void *ctx)
 	call->queue->signal.irqfd = call->fd;
 	call->fd = old_fd;
 	/* What was signalled to the old VP may be lost there: the new one shall look. */
-	event_signal_raise(&call->queue->signal);
+	if (call->nic->phase == NIC_RUNNING)
+		event_signal_raise(&call->queue->signal);
 }
 
 int nic_channel_modify(struct nic *nic, uint32_t sub_index, uint32_t target_vp, int irqfd)

@@ -10,6 +10,7 @@
 #define LUNAR_NETVSP_NIC_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct data_path;
@@ -17,6 +18,7 @@ struct gpadl;
 struct guest_memory;
 struct nic;
 struct signal_table;
+struct state_writer;
 
 #define NIC_MAX_GPADLS 256
 
@@ -26,6 +28,7 @@ struct nic_config {
 	uint16_t mtu; /* largest that the guest may set */
 	bool spoof_guard;
 	uint32_t max_channels;
+	bool incoming; /* it neither sends nor receives until nic_resume() */
 };
 
 /* notice: something in nic_state changed; called on the worker's thread, at most once until the
@@ -53,13 +56,15 @@ struct nic_channel {
 	uint32_t downstream_page_offset;
 	uint32_t target_vp;
 	uint32_t event_flag;
+	bool restored;
 	int kick_fd; /* the NIC's where nic_channel_open() returns 0 */
 	int irqfd;   /* same; -1: no interrupts */
 };
 
-/* -EINVAL: index or page offset out of range; -ENOENT: no such GPADL; -EBUSY: open already;
- * -ENOTCONN: a sub-channel without its primary; -EPROTO: ring indices; -EFAULT: pages that are not
- * guest memory; -ENOMEM. */
+/* -EINVAL: index or page offset out of range, or a channel that is not what the NIC waits for: one
+ * of those that were open after nic_restore(), a new one otherwise; -ENOENT: no such GPADL; -EBUSY:
+ * open already; -ENOTCONN: a sub-channel without its primary; -EPROTO: ring indices (a restored
+ * channel is opened as broken); -EFAULT: pages that are not guest memory; -ENOMEM. */
 int nic_channel_open(struct nic *nic, const struct nic_channel *channel);
 /* -ENOENT: not open. */
 int nic_channel_close(struct nic *nic, uint32_t sub_index);
@@ -88,5 +93,20 @@ struct nic_stats {
 	uint64_t tx_malformed;
 };
 void nic_get_stats(struct nic *nic, struct nic_stats *stats);
+
+/* ---- a move ---- */
+
+/* Puts the NIC to rest: the round that is under way is finished, what was gathered for the guest is
+ * published, and from then on nothing of the guest's is touched; frames for it are held. Writes its
+ * state. Returns 0; -EINVAL: departed; -ENOMEM (at rest all the same). */
+int nic_save(struct nic *nic, struct state_writer *writer);
+/* Makes an incoming NIC the one that was saved. bytes are hostile. The GPADLs of its buffers have
+ * been added, and no channel opened. Returns 0; -EPROTO, -EOPNOTSUPP: not readable; -EINVAL: not
+ * for this NIC, or not one that waits for it; -ENOENT: a GPADL is missing; -EFAULT; -ENOMEM. */
+int nic_restore(struct nic *nic, const void *bytes, size_t length);
+/* Ends the rest of an incoming or saved NIC: rings are looked at at once, the guest is signalled,
+ * and what was held is delivered. Nothing for one that runs. Returns 0, -EINVAL: departed; or
+ * -errno from epoll (still at rest). */
+int nic_resume(struct nic *nic);
 
 #endif

@@ -34,7 +34,7 @@ struct gpadl *nic_find_gpadl(const struct nic *nic, uint32_t gpadl_id)
 
 /* ---- messages to the guest ---- */
 
-static void control_queue(struct nic *nic, bool is_rndis, const void *bytes, size_t length)
+void nic_control_queue(struct nic *nic, bool is_rndis, const void *bytes, size_t length)
 {
 	struct control_message *message = malloc(sizeof(*message) + length);
 
@@ -114,6 +114,7 @@ void nic_control_reset(struct nic *nic)
 	}
 	nic->control_count = 0;
 	nic->sub_channels_wanted = 0;
+	nic_forget_restored(nic);
 	nvsp_session_reset(nic->nvsp);
 	rndis_control_reset(nic->rndis);
 }
@@ -155,7 +156,7 @@ static void op_complete(void *ctx, uint64_t transaction_id, const void *reply, s
 
 static void op_send(void *ctx, const void *message, size_t length)
 {
-	control_queue(ctx, false, message, length);
+	nic_control_queue(ctx, false, message, length);
 }
 
 static int op_gpadl_size(void *ctx, uint32_t gpadl_id, size_t *size_bytes)
@@ -250,7 +251,7 @@ const struct nvsp_ops nic_nvsp_ops = {
 
 static void op_rndis_send(void *ctx, const void *message, size_t length)
 {
-	control_queue(ctx, true, message, length);
+	nic_control_queue(ctx, true, message, length);
 }
 
 static void op_rndis_changed(void *ctx)
@@ -258,7 +259,7 @@ static void op_rndis_changed(void *ctx)
 	struct nic *nic = ctx;
 	bool up = rndis_control_packet_filter(nic->rndis) != 0;
 
-	if (up == nic->up)
+	if (up == nic->up || nic->phase == NIC_INCOMING)
 		return;
 	nic->up = up;
 	switch_port_set_up(nic->path->sw, nic->port, up);

@@ -10,11 +10,13 @@
 #include <sys/queue.h>
 
 #include "netvsp/data_path.h"
+#include "netvsp/hold_queue.h"
 #include "netvsp/nic.h"
 #include "netvsp/nvsp.h"
 #include "netvsp/offload.h"
 #include "netvsp/rndis_control.h"
 #include "netvsp/rx_buffer.h"
+#include "netvsp/saved_state.h"
 #include "vmbus/event_signal.h"
 #include "vmbus/packet.h"
 #include "vmbus/ring.h"
@@ -57,6 +59,19 @@ struct control_message {
 };
 STAILQ_HEAD(control_list, control_message);
 
+/* Only a running vNIC touches guest memory. */
+enum nic_phase {
+	NIC_RUNNING,
+	NIC_INCOMING, /* made for a VM that is not here yet: frames are dropped */
+	NIC_RESTING,  /* saved: frames are held */
+	NIC_DEPARTED, /* its VM is elsewhere: frames go after it */
+};
+
+/* What a restored channel held, until it is opened. */
+struct restored_channel {
+	uint32_t chains[QUEUE_MAX_TRANSACTIONS];
+};
+
 struct nic {
 	struct data_path *path;
 	struct guest_memory *memory;
@@ -65,6 +80,7 @@ struct nic {
 	const struct nic_ops *ops;
 	void *ctx;
 
+	enum nic_phase phase;
 	struct switch_port *port;
 	struct nvsp_session *nvsp;
 	struct rndis_control *rndis;
@@ -80,6 +96,13 @@ struct nic {
 
 	struct control_list control;
 	unsigned int control_count;
+
+	bool restored;
+	struct restored_channel *restored_channels[NVSP_MAX_CHANNELS]; /* NULL: none, or opened */
+	struct hold_queue held;
+	uint32_t vlan_count; /* restored: to be announced on */
+	uint16_t vlans[SAVED_MAX_VLANS];
+
 	uint8_t scratch[PACKET_MAX_BYTES];
 	struct rte_mbuf *segments[OFFLOAD_MAX_SEGMENTS];
 };
@@ -89,11 +112,17 @@ struct nic {
 /* Control thread. Takes both fds where it returns 0. */
 int queue_create(struct nic *nic, const struct gpadl *gpadl, const struct nic_channel *channel,
 		 struct queue **queue);
+static inline bool queue_is_broken(const struct queue *queue)
+{
+	return queue->in.broken || queue->out.broken;
+}
 /* Control thread, when the worker has let go. Takes NULL. */
 void queue_destroy(struct queue *queue);
 /* Forgets what the guest holds; the receive buffer has been or will be emptied by others where
  * release is false. */
 void queue_reset_transactions(struct queue *queue, bool release);
+/* Goes on with what the guest held of a restored channel. */
+void queue_adopt_transactions(struct queue *queue, const struct restored_channel *restored);
 /* Ranges that a received packet may have now: 0 where there is no transaction id or no ring room.
  */
 uint32_t queue_rx_room(struct queue *queue);
@@ -107,6 +136,8 @@ void queue_flush(struct queue *queue);
 /* ---- nic_rx.c: frames to the guest ---- */
 
 uint16_t nic_transmit(void *ctx, struct rte_mbuf **mbufs, uint16_t count);
+/* The same for a running NIC, whatever its phase was when the frames came. */
+uint16_t nic_deliver(struct nic *nic, struct rte_mbuf **mbufs, uint16_t count);
 
 /* ---- nic_control.c: NVSP and RNDIS control ---- */
 
@@ -117,10 +148,23 @@ void nic_notice(struct nic *nic);
 /* A control message in the runs of a guest's packet. Returns the status to complete it with. */
 enum nvsp_status nic_control_request(struct nic *nic, const struct rndis_run *runs,
 				     size_t run_count);
+/* Sends a message to the guest as soon as there is room. */
+void nic_control_queue(struct nic *nic, bool is_rndis, const void *bytes, size_t length);
 /* Sends what waits for room. */
 void nic_control_flush(struct nic *nic);
 /* The primary channel was closed. */
 void nic_control_reset(struct nic *nic);
 struct gpadl *nic_find_gpadl(const struct nic *nic, uint32_t gpadl_id);
+
+/* ---- nic_move.c ---- */
+
+/* Frames for a NIC that does not run. Takes all; returns how many it keeps. */
+uint16_t nic_hold(struct nic *nic, struct rte_mbuf **mbufs, uint16_t count);
+/* Opens a channel of a restored NIC: its rings rest until nic_resume(). Returns 0, or -EINVAL: it
+ * was not open when the NIC was saved. */
+int nic_adopt_channel(struct nic *nic, struct queue *queue);
+/* Forgets what was restored and held, and gives restored sections back where there is still a
+ * buffer. */
+void nic_forget_restored(struct nic *nic);
 
 #endif

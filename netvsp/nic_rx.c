@@ -173,9 +173,8 @@ static struct queue *choose_queue(const struct nic *nic, const struct rte_mbuf *
 								   : nic->queues[0];
 }
 
-uint16_t nic_transmit(void *ctx, struct rte_mbuf **mbufs, uint16_t count)
+uint16_t nic_deliver(struct nic *nic, struct rte_mbuf **mbufs, uint16_t count)
 {
-	struct nic *nic = ctx;
 	struct queue *queues[SWITCH_BURST];
 	struct rx_batch batch;
 	uint16_t delivered = 0;
@@ -202,4 +201,12 @@ uint16_t nic_transmit(void *ctx, struct rte_mbuf **mbufs, uint16_t count)
 		batch_send(&batch);
 	}
 	return delivered;
+}
+
+uint16_t nic_transmit(void *ctx, struct rte_mbuf **mbufs, uint16_t count)
+{
+	struct nic *nic = ctx;
+
+	return nic->phase == NIC_RUNNING ? nic_deliver(nic, mbufs, count)
+					 : nic_hold(nic, mbufs, count);
 }

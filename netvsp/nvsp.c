@@ -470,6 +470,99 @@ void nvsp_session_reset(struct nvsp_session *session)
 	session_changed(session);
 }
 
+/* ---- a move ---- */
+
+void nvsp_session_save(const struct nvsp_session *session, struct nvsp_saved *saved)
+{
+	*saved = (struct nvsp_saved){
+		.version = session->version,
+		.mtu = session->mtu,
+		.capabilities = session->capabilities,
+		.granted = session->granted,
+		.table_sent = session->table_sent,
+	};
+	for (int i = NVSP_BUFFER_RECV; i <= NVSP_BUFFER_SEND; i++) {
+		saved->attached[i] = session->buffers[i].attached;
+		if (saved->attached[i])
+			saved->layouts[i] = session->buffers[i].layout;
+	}
+}
+
+static bool version_is_supported(uint32_t version)
+{
+	for (size_t i = 0; i < ARRAY_LENGTH(supported_versions); i++)
+		if (supported_versions[i] == version)
+			return true;
+	return false;
+}
+
+static int layout_check(const struct nvsp_session *session, enum nvsp_buffer which,
+			const struct nvsp_layout *layout)
+{
+	uint32_t least = which == NVSP_BUFFER_RECV ? NVSP_MIN_RECV_SECTION_BYTES : 1;
+	size_t size_bytes = 0;
+	int err;
+
+	if (layout->section_count == 0 || layout->section_bytes < least)
+		return -EINVAL;
+	err = session->ops->gpadl_size(session->ctx, layout->gpadl_id, &size_bytes);
+	if (err)
+		return err;
+	return (uint64_t)layout->section_bytes * layout->section_count <= size_bytes ? 0 : -EINVAL;
+}
+
+static int saved_check(const struct nvsp_session *session, const struct nvsp_saved *saved)
+{
+	if (saved->version == 0)
+		return saved->granted || saved->table_sent || saved->attached[NVSP_BUFFER_RECV] ||
+				       saved->attached[NVSP_BUFFER_SEND]
+			       ? -EINVAL
+			       : 0;
+	if (!version_is_supported(saved->version) || saved->mtu < NVSP_MIN_MTU ||
+	    saved->mtu > session->config.max_mtu ||
+	    saved->granted > session->config.max_channels - 1)
+		return -EINVAL;
+	for (int i = NVSP_BUFFER_RECV; i <= NVSP_BUFFER_SEND; i++) {
+		int err = saved->attached[i]
+				  ? layout_check(session, (enum nvsp_buffer)i, &saved->layouts[i])
+				  : 0;
+
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+int nvsp_session_restore(struct nvsp_session *session, const struct nvsp_saved *saved)
+{
+	int err = saved_check(session, saved);
+
+	for (int i = NVSP_BUFFER_RECV; !err && i <= NVSP_BUFFER_SEND; i++) {
+		if (!saved->attached[i])
+			continue;
+		err = session->ops->buffer_attach(session->ctx, (enum nvsp_buffer)i,
+						  &saved->layouts[i]);
+		if (err)
+			continue;
+		session->buffers[i].layout = saved->layouts[i];
+		session->buffers[i].attached = true;
+	}
+	if (err) {
+		buffer_drop(session, NVSP_BUFFER_RECV);
+		buffer_drop(session, NVSP_BUFFER_SEND);
+		return err;
+	}
+	if (saved->version) {
+		session->version = saved->version;
+		session->mtu = saved->mtu;
+		session->capabilities = saved->capabilities;
+		session->granted = saved->granted;
+		session->table_sent = saved->table_sent;
+	}
+	session_changed(session);
+	return 0;
+}
+
 /* ---- getters ---- */
 
 uint32_t nvsp_session_version(const struct nvsp_session *session)

@@ -95,6 +95,25 @@ void nvsp_session_gpadl_removed(struct nvsp_session *session, uint32_t gpadl_id)
 /* The primary channel was closed: detaches the buffers and forgets all that was negotiated. */
 void nvsp_session_reset(struct nvsp_session *session);
 
+/* ---- a move ---- */
+
+/* What was negotiated, as another session, maybe in another process, goes on with it. */
+struct nvsp_saved {
+	uint32_t version; /* 0: not yet, and nothing below */
+	uint32_t mtu;
+	uint64_t capabilities;
+	bool attached[2]; /* by enum nvsp_buffer */
+	struct nvsp_layout layouts[2];
+	uint32_t granted;
+	bool table_sent;
+};
+
+void nvsp_session_save(const struct nvsp_session *session, struct nvsp_saved *saved);
+/* On a session that has had no message yet. Attaches the buffers through the ops. saved is hostile.
+ * Returns 0; -EINVAL: not what this session could have become; -ENOENT: a buffer's GPADL is not
+ * there; or buffer_attach's -errno. Where it fails the session is as before. */
+int nvsp_session_restore(struct nvsp_session *session, const struct nvsp_saved *saved);
+
 /* ---- what was negotiated ---- */
 
 uint32_t nvsp_session_version(const struct nvsp_session *session); /* 0: not yet */

@@ -67,6 +67,19 @@ void queue_reset_transactions(struct queue *queue, bool release)
 		queue->free_ids[queue->free_id_count++] = (uint16_t)(id - 1);
 }
 
+void queue_adopt_transactions(struct queue *queue, const struct restored_channel *restored)
+{
+	uint16_t free_ids = 0;
+
+	queue_reset_transactions(queue, false);
+	memcpy(queue->chains, restored->chains, sizeof(queue->chains));
+	for (uint16_t i = 0; i < queue->free_id_count; i++) {
+		if (queue->chains[queue->free_ids[i]] == RX_NO_SECTION)
+			queue->free_ids[free_ids++] = queue->free_ids[i];
+	}
+	queue->free_id_count = free_ids;
+}
+
 uint32_t queue_rx_room(struct queue *queue)
 {
 	uint32_t fixed = (uint32_t)packet_ring_bytes(DESCRIPTOR_BYTES + EXTRA_HEADER_BYTES,
@@ -304,19 +317,19 @@ static uint32_t completion_room(struct queue *queue)
 
 static void report_broken(const struct queue *queue)
 {
-	log_warn("%s: channel %u: the guest broke its ring; nothing more is read until it opens "
-		 "the channel again",
-		 queue->nic->config.name, queue->sub_index);
+	log_warn_limited(
+		"%s: channel %u: the guest broke its ring; nothing more is read until it opens "
+		"the channel again",
+		queue->nic->config.name, queue->sub_index);
 }
 
 static unsigned int queue_poll(void *ctx)
 {
 	struct queue *queue = ctx;
-	bool was_broken = queue->in.broken || queue->out.broken;
 	uint32_t room, done = 0, bytes = 0;
 	struct packet packet;
 
-	if (was_broken)
+	if (queue_is_broken(queue))
 		return 0;
 	room = completion_room(queue);
 	while (done < room && bytes < POLL_BYTES &&
@@ -325,7 +338,7 @@ static unsigned int queue_poll(void *ctx)
 		take_packet(queue, &packet, &bytes);
 		done++;
 	}
-	if (queue->in.broken || queue->out.broken)
+	if (queue_is_broken(queue))
 		report_broken(queue);
 	forward_batch(queue);
 	if (done > 0) {
@@ -355,7 +368,7 @@ static bool queue_arm(void *ctx)
 {
 	struct queue *queue = ctx;
 
-	if (queue->in.broken || queue->out.broken)
+	if (queue_is_broken(queue))
 		return false;
 	if (queue->stuck) /* the guest signals when it has read; look once more, since it may have
 			     already */
@@ -372,13 +385,36 @@ static void queue_disarm(void *ctx)
 {
 	struct queue *queue = ctx;
 
-	ring_mask(&queue->in);
+	if (!queue_is_broken(queue))
+		ring_mask(&queue->in);
 }
 
 static const struct worker_source_ops source_ops = {
 	.poll = queue_poll, .arm = queue_arm, .disarm = queue_disarm};
 
 /* ---- set-up ---- */
+
+/* A ring that the guest had broken before its NIC was restored: it stays so until the guest opens
+ * the channel anew. That must not keep the VM from moving. */
+static void ring_init_broken(struct ring *ring, struct gpadl_view *view)
+{
+	*ring = (struct ring){
+		.view = view, .control = (_Atomic uint32_t *)view->pages[0], .broken = true};
+}
+
+static int init_rings(struct queue *queue, bool restored)
+{
+	int err = ring_init_reader(&queue->in, queue->in_view);
+
+	if (!err)
+		err = ring_init_writer(&queue->out, queue->out_view);
+	if (err != -EPROTO || !restored)
+		return err;
+	ring_init_broken(&queue->in, queue->in_view);
+	ring_init_broken(&queue->out, queue->out_view);
+	report_broken(queue);
+	return 0;
+}
 
 int queue_create(struct nic *nic, const struct gpadl *gpadl, const struct nic_channel *channel,
 		 struct queue **out)
@@ -402,9 +438,7 @@ int queue_create(struct nic *nic, const struct gpadl *gpadl, const struct nic_ch
 					page_count - channel->downstream_page_offset,
 					&queue->out_view);
 	if (!err)
-		err = ring_init_reader(&queue->in, queue->in_view);
-	if (!err)
-		err = ring_init_writer(&queue->out, queue->out_view);
+		err = init_rings(queue, channel->restored);
 	if (err) {
 		gpadl_view_free(queue->out_view);
 		gpadl_view_free(queue->in_view);

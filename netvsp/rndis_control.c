@@ -327,6 +327,67 @@ void rndis_control_network_change(struct rndis_control *control)
 		indicate(control, RNDIS_STATUS_NETWORK_CHANGE, NULL, 0);
 }
 
+/* ---- a move ---- */
+
+void rndis_control_save(const struct rndis_control *control, struct rndis_saved *saved)
+{
+	*saved = (struct rndis_saved){
+		.state = control->state,
+		.packet_filter = control->packet_filter,
+		.link_up = control->link_up,
+		.link_speed_mbps = control->link_speed_mbps,
+		.offloads = control->offloads,
+		.rss = control->rss,
+		.multicast_count = control->multicast_count,
+	};
+	memcpy(saved->address, control->address, sizeof(saved->address));
+	memcpy(saved->multicast, control->multicast, control->multicast_count * 6);
+}
+
+static bool rss_is_sound(const struct rss_params *rss, uint32_t channels)
+{
+	if (rss->table_entries > NDIS_RSS_TABLE_ENTRIES || (rss->enabled && !rss->table_entries))
+		return false;
+	/* While it is off the table may name channels of another time: it is checked when RSS is
+	 * switched on. */
+	for (uint16_t i = 0; i < rss->table_entries; i++)
+		if (rss->table[i] >= (rss->enabled ? channels : NVSP_MAX_CHANNELS))
+			return false;
+	return true;
+}
+
+static bool address_is_sound(const struct rndis_control *control, const uint8_t address[6])
+{
+	static const uint8_t zero[6];
+
+	if (memcmp(address, control->config.mac, sizeof(control->config.mac)) == 0)
+		return true;
+	return !(address[0] & 1) && memcmp(address, zero, sizeof(zero)) != 0 &&
+	       control->ops->set_address && !control->ops->set_address(control->ctx, address);
+}
+
+int rndis_control_restore(struct rndis_control *control, const struct rndis_saved *saved)
+{
+	if (saved->state > RNDIS_STATE_OPERATIONAL ||
+	    (saved->packet_filter != 0) != (saved->state == RNDIS_STATE_OPERATIONAL) ||
+	    saved->link_speed_mbps > MAX_LINK_SPEED_MBPS ||
+	    saved->multicast_count > RNDIS_MAX_MULTICAST ||
+	    !rss_is_sound(&saved->rss, control->channels) ||
+	    !rndis_offloads_are_offered(control, &saved->offloads) ||
+	    !address_is_sound(control, saved->address))
+		return -EINVAL;
+	control->state = saved->state;
+	control->packet_filter = saved->packet_filter;
+	control->link_up = saved->link_up;
+	control->link_speed_mbps = saved->link_speed_mbps;
+	control->offloads = saved->offloads;
+	control->rss = saved->rss;
+	control->multicast_count = saved->multicast_count;
+	memcpy(control->multicast, saved->multicast, saved->multicast_count * 6);
+	memcpy(control->address, saved->address, sizeof(control->address));
+	return 0;
+}
+
 /* ---- getters ---- */
 
 enum rndis_state rndis_control_state(const struct rndis_control *control)

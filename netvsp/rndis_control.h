@@ -116,6 +116,28 @@ void rndis_control_announce(struct rndis_control *control);
 /* Linux drops its carrier for 2 s, so that DHCP asks again. */
 void rndis_control_network_change(struct rndis_control *control);
 
+/* ---- a move ---- */
+
+/* What the guest has set and was told, as another device goes on with it. */
+struct rndis_saved {
+	enum rndis_state state;
+	uint32_t packet_filter;
+	uint8_t address[6];
+	bool link_up;
+	uint32_t link_speed_mbps;
+	struct rndis_offload_state offloads;
+	struct rss_params rss;
+	size_t multicast_count;
+	uint8_t multicast[RNDIS_MAX_MULTICAST][6];
+};
+
+void rndis_control_save(const struct rndis_control *control, struct rndis_saved *saved);
+/* On a device that has had no message yet, after rndis_control_set_session(). saved is hostile; the
+ * changed op is not called. Returns 0, or -EINVAL with nothing changed: not what this device could
+ * have become, an offload that it does not offer or an address that set_address refuses included.
+ */
+int rndis_control_restore(struct rndis_control *control, const struct rndis_saved *saved);
+
 /* ---- what the guest has set ---- */
 
 enum rndis_state rndis_control_state(const struct rndis_control *control);

@@ -46,5 +46,8 @@ uint32_t rndis_oid_set(struct rndis_control *control, uint32_t oid,
 void rndis_offloads_default(struct rndis_control *control);
 /* RNDIS_OFFLOAD_* that this guest is offered. */
 uint32_t rndis_offloads_offered(const struct rndis_control *control);
+/* Whether all that is on in state is offered. */
+bool rndis_offloads_are_offered(const struct rndis_control *control,
+				const struct rndis_offload_state *state);
 
 #endif

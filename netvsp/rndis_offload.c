@@ -47,6 +47,17 @@ static struct rndis_offload_state offered_state(const struct rndis_control *cont
 	return (struct rndis_offload_state){checksum, checksum, lso, lso, rsc, rsc};
 }
 
+bool rndis_offloads_are_offered(const struct rndis_control *control,
+				const struct rndis_offload_state *state)
+{
+	const struct rndis_offload_state offered = offered_state(control);
+
+	return state->tx_checksum <= offered.tx_checksum &&
+	       state->rx_checksum <= offered.rx_checksum && state->lso4 <= offered.lso4 &&
+	       state->lso6 <= offered.lso6 && state->rsc4 <= offered.rsc4 &&
+	       state->rsc6 <= offered.rsc6;
+}
+
 static void offload_fill(struct ndis_offload *offload, const struct rndis_offload_state *state)
 {
 	if (state->tx_checksum) {

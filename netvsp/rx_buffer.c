@@ -54,6 +54,32 @@ void rx_buffer_release(struct rx_buffer *buffer, uint32_t chain)
 	}
 }
 
+int rx_buffer_take_held(struct rx_buffer *buffer, const struct held_section *held, uint32_t count)
+{
+	bool *taken = calloc(buffer->section_count, sizeof(*taken));
+	uint32_t last = RX_NO_SECTION;
+
+	if (!taken)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < count; i++) {
+		if (held[i].section >= buffer->section_count || taken[held[i].section]) {
+			free(taken);
+			return -EINVAL;
+		}
+		taken[held[i].section] = true;
+	}
+	for (uint32_t i = buffer->section_count; i > 0; i--) {
+		if (taken[i - 1])
+			continue;
+		buffer->next[i - 1] = last;
+		last = i - 1;
+	}
+	buffer->free_head = last;
+	buffer->free_count = buffer->section_count - count;
+	free(taken);
+	return 0;
+}
+
 /* Where writing stands in guest memory: runs that are contiguous here, one after the other. */
 struct cursor {
 	struct gpadl_view *view;

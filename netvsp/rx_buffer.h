@@ -49,6 +49,25 @@ static inline bool rx_buffer_take(struct rx_buffer *buffer, uint32_t *chain)
 /* Gives a chain back. */
 void rx_buffer_release(struct rx_buffer *buffer, uint32_t chain);
 
+/* A section that the guest holds, and by which transaction of which channel. */
+struct held_section {
+	uint32_t section;
+	uint16_t sub_index;
+	uint16_t id;
+};
+
+/* Takes the sections that a guest holds out of a buffer that is all free. held is hostile. Returns
+ * 0; -EINVAL: no such section, or one twice; -ENOMEM. Where it fails nothing has been taken. Chains
+ * are the caller's to build, with rx_buffer_chain(). */
+int rx_buffer_take_held(struct rx_buffer *buffer, const struct held_section *held, uint32_t count);
+
+/* Puts a section that is not free ahead of *chain. */
+static inline void rx_buffer_chain(struct rx_buffer *buffer, uint32_t section, uint32_t *chain)
+{
+	buffer->next[section] = *chain;
+	*chain = section;
+}
+
 /* Fills a section: header, then length bytes of the frame from offset on (NULL: no frame). They
  * fit. */
 void rx_buffer_fill(struct rx_buffer *buffer, uint32_t section, const void *header,

@@ -329,6 +329,22 @@ uint32_t vswitch_mac_count(const struct vswitch *sw)
 	return (uint32_t)rte_hash_count(sw->hash);
 }
 
+uint32_t vswitch_port_vlans(const struct vswitch *sw, const struct switch_port *port,
+			    const uint8_t mac[RTE_ETHER_ADDR_LEN], uint16_t *vlans, uint32_t max)
+{
+	const uint64_t wanted = mac_key((const struct rte_ether_addr *)mac, 0);
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < sw->entry_count && count < max; i++) {
+		const struct mac_entry *entry = &sw->entries[i];
+
+		if (entry->key != NO_KEY && entry->port == port &&
+		    (entry->key & MAC_MASK) == wanted && entry->key >> 48)
+			vlans[count++] = (uint16_t)(entry->key >> 48);
+	}
+	return count;
+}
+
 /* ---- frames ---- */
 
 void switch_port_touch(struct vswitch *sw, struct switch_port *port)

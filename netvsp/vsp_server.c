@@ -4,16 +4,12 @@
  * out of order) ends the connection: the peer is broken. One that asks for what cannot be done gets
  * a negative status.
  */
-#include "netvsp/vsp_server.h"
-
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/queue.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -24,53 +20,14 @@
 #include "netvsp/data_path.h"
 #include "netvsp/nic.h"
 #include "netvsp/nvsp.h"
-#include "vmbus/event_signal.h"
+#include "netvsp/vsp_server_internal.h"
 #include "vmbus/gpadl.h"
-#include "vmbus/guest_memory.h"
 #include "vmbus/server.h"
-#include "wire/vsp.h"
 
 #define LOG_COMPONENT "vsp"
 
-#define MAX_FDS		 (2 + GUEST_MEMORY_MAX_REGIONS)
 #define MESSAGES_A_ROUND 16
 #define MAX_EVENT_FLAGS	 2048u
-
-struct connection {
-	LIST_ENTRY(connection) link;
-	struct vsp_server *server;
-	int fd;
-	struct event_watch *watch;
-	bool greeted;
-	uint32_t vp_count;
-	struct guest_memory *memory;
-	struct signal_table signals;
-	struct nic *nic;
-	char name[48];
-	_Atomic bool noticed; /* the NIC's state changed */
-};
-
-LIST_HEAD(connection_list, connection);
-
-struct vsp_server {
-	struct event_loop *loop;
-	struct data_path *data;
-	char path[108];
-	int fd;
-	struct event_watch *watch;
-	struct connection_list connections;
-	uint32_t connection_count;
-	_Atomic bool notices_posted;
-	_Alignas(8) uint8_t message[VSP_MAX_MESSAGE_BYTES];
-};
-
-/* One request as received. fds that a handler keeps are set to -1. */
-struct request {
-	const void *bytes;
-	size_t length;
-	int fds[MAX_FDS];
-	size_t fd_count;
-};
 
 static void drop_connection(struct connection *connection)
 {
@@ -79,6 +36,7 @@ static void drop_connection(struct connection *connection)
 	event_watch_remove(connection->watch);
 	LIST_REMOVE(connection, link);
 	server->connection_count--;
+	vsp_move_fini(connection);
 	nic_destroy(connection->nic);
 	if (connection->memory) {
 		signal_table_fini(&connection->signals);
@@ -98,25 +56,27 @@ static int send_message(struct connection *connection, const void *message, size
 
 /* ---- notices of the NIC ---- */
 
-/* Sends what there is to tell. False: the peer cannot take it. */
-static bool send_notice(struct connection *connection)
+int vsp_send_notices(struct connection *connection)
 {
 	struct vsp_sub_channels sub_channels = {
 		.header = {.type = VSP_SUB_CHANNELS, .size_bytes = sizeof(sub_channels)}};
 	struct vsp_nic_state message = {
 		.header = {.type = VSP_NIC_STATE, .size_bytes = sizeof(message)}};
 	struct nic_state state;
+	int err = 0;
 
+	if (!atomic_exchange_explicit(&connection->noticed, false, memory_order_acq_rel) ||
+	    !connection->nic)
+		return 0;
 	nic_get_state(connection->nic, &state);
 	sub_channels.count = state.sub_channels_wanted;
 	message.nvsp_version = state.nvsp_version;
 	message.mtu = state.mtu;
 	message.channels_open = state.channels_open;
 	message.rndis_up = state.rndis_up;
-	if (state.sub_channels_wanted > 0 &&
-	    send_message(connection, &sub_channels, sizeof(sub_channels)) < 0)
-		return false;
-	return send_message(connection, &message, sizeof(message)) == 0;
+	if (state.sub_channels_wanted > 0)
+		err = send_message(connection, &sub_channels, sizeof(sub_channels));
+	return err ? err : send_message(connection, &message, sizeof(message));
 }
 
 static void handle_notices(void *ctx)
@@ -128,8 +88,7 @@ static void handle_notices(void *ctx)
 	while (connection) {
 		struct connection *next = LIST_NEXT(connection, link);
 
-		if (atomic_exchange_explicit(&connection->noticed, false, memory_order_acq_rel) &&
-		    connection->nic && !send_notice(connection)) {
+		if (vsp_send_notices(connection) < 0) {
 			log_warn("%s: does not read its socket: dropped", connection->name);
 			drop_connection(connection);
 		}
@@ -154,22 +113,27 @@ static const struct nic_ops nic_ops = {.notice = post_notice};
 
 /* ---- requests: each returns the reply's status, or -EBADMSG to end the connection ---- */
 
-static int handle_hello(struct connection *connection, struct request *request)
+static int handle_hello(struct connection *connection, struct request *request, struct reply *reply)
 {
 	const struct vsp_hello *hello = request->bytes;
 
 	if (connection->greeted || hello->version == 0)
 		return -EBADMSG;
 	connection->greeted = true;
+	((struct vsp_hello *)reply->bytes)->version = VSP_VERSION;
+	reply->length = sizeof(*hello);
 	return 0;
 }
 
-static int handle_memory(struct connection *connection, struct request *request)
+static int handle_memory(struct connection *connection, struct request *request,
+			 struct reply *reply)
 {
 	const struct vsp_memory *message = request->bytes;
 	struct guest_memory_region regions[GUEST_MEMORY_MAX_REGIONS];
 	int err;
 
+	(void)reply;
+	(void)reply;
 	if (connection->memory || message->region_count == 0 ||
 	    message->region_count > GUEST_MEMORY_MAX_REGIONS ||
 	    request->length !=
@@ -212,22 +176,25 @@ static bool name_is_good(const char *name, size_t size)
 	return true;
 }
 
-static int handle_nic(struct connection *connection, struct request *request)
+static int handle_nic(struct connection *connection, struct request *request, struct reply *reply)
 {
 	const struct vsp_nic *message = request->bytes;
 	struct nic_config config = {
 		.mtu = message->mtu,
 		.spoof_guard = message->flags & VSP_NIC_SPOOF_GUARD,
 		.max_channels = message->max_channels,
+		.incoming = message->flags & VSP_NIC_INCOMING,
 	};
 	int err;
 
+	(void)reply;
+	(void)reply;
 	if (!connection->memory || connection->nic)
 		return -EBADMSG;
 	if (!name_is_good(message->name, sizeof(message->name)) || message->mtu < NVSP_MIN_MTU ||
 	    message->mtu > NVSP_MAX_MTU || message->max_channels == 0 ||
 	    message->max_channels > NVSP_MAX_CHANNELS ||
-	    (message->flags & ~VSP_NIC_SPOOF_GUARD) != 0)
+	    (message->flags & ~(VSP_NIC_SPOOF_GUARD | VSP_NIC_INCOMING)) != 0)
 		return -EINVAL;
 	memcpy(config.name, message->name, sizeof(config.name));
 	memcpy(config.mac, message->mac, sizeof(config.mac));
@@ -243,12 +210,15 @@ static int handle_nic(struct connection *connection, struct request *request)
 	return err;
 }
 
-static int handle_gpadl_add(struct connection *connection, struct request *request)
+static int handle_gpadl_add(struct connection *connection, struct request *request,
+			    struct reply *reply)
 {
 	const struct vsp_gpadl_add *message = request->bytes;
 	struct gpadl *gpadl;
 	int err;
 
+	(void)reply;
+	(void)reply;
 	if (!connection->nic)
 		return -EBADMSG;
 	err = gpadl_parse(message->gpadl_id, message->range_count, message->ranges,
@@ -261,10 +231,13 @@ static int handle_gpadl_add(struct connection *connection, struct request *reque
 	return err;
 }
 
-static int handle_gpadl_remove(struct connection *connection, struct request *request)
+static int handle_gpadl_remove(struct connection *connection, struct request *request,
+			       struct reply *reply)
 {
 	const struct vsp_gpadl_remove *message = request->bytes;
 
+	(void)reply;
+	(void)reply;
 	return connection->nic ? nic_gpadl_remove(connection->nic, message->gpadl_id) : -EBADMSG;
 }
 
@@ -279,7 +252,8 @@ static int take_irqfd(struct request *request, size_t index)
 	return fd;
 }
 
-static int handle_channel_open(struct connection *connection, struct request *request)
+static int handle_channel_open(struct connection *connection, struct request *request,
+			       struct reply *reply)
 {
 	const struct vsp_channel_open *message = request->bytes;
 	bool silent = message->target_vp == VMBUS_NO_INTERRUPTS;
@@ -289,15 +263,18 @@ static int handle_channel_open(struct connection *connection, struct request *re
 		.downstream_page_offset = message->downstream_page_offset,
 		.target_vp = message->target_vp,
 		.event_flag = message->event_flag,
+		.restored = message->flags & VSP_CHANNEL_RESTORED,
 		.kick_fd = request->fds[0],
 		.irqfd = -1,
 	};
 	int err;
 
+	(void)reply;
+	(void)reply;
 	if (!connection->nic || request->fd_count != (silent ? 1u : 2u))
 		return -EBADMSG;
 	if ((!silent && message->target_vp >= connection->vp_count) ||
-	    message->event_flag >= MAX_EVENT_FLAGS)
+	    message->event_flag >= MAX_EVENT_FLAGS || (message->flags & ~VSP_CHANNEL_RESTORED) != 0)
 		return -EINVAL;
 	if (!silent) {
 		channel.irqfd = take_irqfd(request, 1);
@@ -310,20 +287,26 @@ static int handle_channel_open(struct connection *connection, struct request *re
 	return err;
 }
 
-static int handle_channel_close(struct connection *connection, struct request *request)
+static int handle_channel_close(struct connection *connection, struct request *request,
+				struct reply *reply)
 {
 	const struct vsp_channel_close *message = request->bytes;
 
+	(void)reply;
+	(void)reply;
 	return connection->nic ? nic_channel_close(connection->nic, message->sub_index) : -EBADMSG;
 }
 
-static int handle_channel_modify(struct connection *connection, struct request *request)
+static int handle_channel_modify(struct connection *connection, struct request *request,
+				 struct reply *reply)
 {
 	const struct vsp_channel_modify *message = request->bytes;
 	bool silent = message->target_vp == VMBUS_NO_INTERRUPTS;
 	int irqfd = -1;
 	int err;
 
+	(void)reply;
+	(void)reply;
 	if (!connection->nic || request->fd_count != (silent ? 0u : 1u))
 		return -EBADMSG;
 	if (!silent && message->target_vp >= connection->vp_count)
@@ -339,14 +322,29 @@ static int handle_channel_modify(struct connection *connection, struct request *
 	return err;
 }
 
-static int handle_stats(struct connection *connection, struct request *request)
+static int handle_stats(struct connection *connection, struct request *request, struct reply *reply)
 {
+	struct vsp_stats *stats = (struct vsp_stats *)reply->bytes;
+	struct nic_stats seen;
+
 	(void)request;
-	return connection->nic ? 0 : -EBADMSG;
+	if (!connection->nic)
+		return -EBADMSG;
+	nic_get_stats(connection->nic, &seen);
+	stats->tx_packets = seen.tx_packets;
+	stats->tx_bytes = seen.tx_bytes;
+	stats->tx_dropped = seen.tx_dropped;
+	stats->rx_packets = seen.rx_packets;
+	stats->rx_bytes = seen.rx_bytes;
+	stats->rx_dropped = seen.rx_dropped;
+	stats->tx_spoofed = seen.tx_spoofed;
+	stats->tx_malformed = seen.tx_malformed;
+	reply->length = sizeof(*stats);
+	return 0;
 }
 
 struct request_kind {
-	int (*handle)(struct connection *connection, struct request *request);
+	int (*handle)(struct connection *connection, struct request *request, struct reply *reply);
 	size_t min_bytes;
 	bool exact; /* else at least min_bytes */
 	size_t min_fds;
@@ -355,7 +353,7 @@ struct request_kind {
 
 static const struct request_kind request_kinds[] = {
 	[VSP_HELLO] = {handle_hello, sizeof(struct vsp_hello), true, 0, 0},
-	[VSP_MEMORY] = {handle_memory, sizeof(struct vsp_memory), false, 3, MAX_FDS},
+	[VSP_MEMORY] = {handle_memory, sizeof(struct vsp_memory), false, 3, VSP_REQUEST_MAX_FDS},
 	[VSP_NIC] = {handle_nic, sizeof(struct vsp_nic), true, 0, 0},
 	[VSP_GPADL_ADD] = {handle_gpadl_add, sizeof(struct vsp_gpadl_add), false, 0, 0},
 	[VSP_GPADL_REMOVE] = {handle_gpadl_remove, sizeof(struct vsp_gpadl_remove), true, 0, 0},
@@ -364,59 +362,50 @@ static const struct request_kind request_kinds[] = {
 	[VSP_CHANNEL_MODIFY] = {handle_channel_modify, sizeof(struct vsp_channel_modify), true, 0,
 				1},
 	[VSP_STATS] = {handle_stats, sizeof(struct vsp_header), true, 0, 0},
+	[VSP_SAVE] = {vsp_handle_save, sizeof(struct vsp_header), true, 0, 0},
+	[VSP_RESTORE] = {vsp_handle_restore, sizeof(struct vsp_state), true, 1, 1},
+	[VSP_RESUME] = {vsp_handle_resume, sizeof(struct vsp_resume), true, 0, 0},
 };
 
-static int send_reply(struct connection *connection, const struct vsp_header *asked, int status)
+/* Closes the reply's fd. */
+static int send_reply(struct connection *connection, const struct vsp_header *asked, int status,
+		      struct reply *reply)
 {
-	struct vsp_header header = {.type = asked->type | VSP_REPLY,
-				    .size_bytes = sizeof(header),
-				    .sequence = asked->sequence,
-				    .status = status};
+	struct vsp_header *header = (struct vsp_header *)reply->bytes;
+	size_t length = status ? sizeof(*header) : reply->length;
+	size_t fd_count = !status && reply->fd >= 0;
+	int err;
 
-	if (status == 0 && asked->type == VSP_HELLO) {
-		struct vsp_hello hello = {.header = header, .version = VSP_VERSION};
-
-		hello.header.size_bytes = sizeof(hello);
-		return send_message(connection, &hello, sizeof(hello));
-	}
-	if (status == 0 && asked->type == VSP_STATS) {
-		struct vsp_stats stats = {.header = header};
-		struct nic_stats seen;
-
-		nic_get_stats(connection->nic, &seen);
-		stats.header.size_bytes = sizeof(stats);
-		stats.tx_packets = seen.tx_packets;
-		stats.tx_bytes = seen.tx_bytes;
-		stats.tx_dropped = seen.tx_dropped;
-		stats.rx_packets = seen.rx_packets;
-		stats.rx_bytes = seen.rx_bytes;
-		stats.rx_dropped = seen.rx_dropped;
-		stats.tx_spoofed = seen.tx_spoofed;
-		stats.tx_malformed = seen.tx_malformed;
-		return send_message(connection, &stats, sizeof(stats));
-	}
-	return send_message(connection, &header, sizeof(header));
+	header->type = asked->type | VSP_REPLY;
+	header->size_bytes = (uint32_t)length;
+	header->sequence = asked->sequence;
+	header->status = status;
+	err = fd_passing_send(connection->fd, reply->bytes, length, &reply->fd, fd_count);
+	if (reply->fd >= 0)
+		close(reply->fd);
+	return err;
 }
 
 /* Returns -EBADMSG or another -errno where the connection is to end. */
 static int handle_request(struct connection *connection, struct request *request)
 {
 	const struct vsp_header *header = request->bytes;
+	struct reply reply = {.length = sizeof(*header), .fd = -1};
 	const struct request_kind *kind;
 	int status;
 
 	if (request->length < sizeof(*header) || header->size_bytes != request->length)
 		return -EBADMSG;
 	if (header->type >= ARRAY_LENGTH(request_kinds) || !request_kinds[header->type].handle)
-		return send_reply(connection, header, -EOPNOTSUPP);
+		return send_reply(connection, header, -EOPNOTSUPP, &reply);
 	kind = &request_kinds[header->type];
 	if (request->length < kind->min_bytes ||
 	    (kind->exact && request->length != kind->min_bytes) ||
 	    request->fd_count < kind->min_fds || request->fd_count > kind->max_fds ||
 	    (header->type != VSP_HELLO && !connection->greeted))
 		return -EBADMSG;
-	status = kind->handle(connection, request);
-	return status == -EBADMSG ? status : send_reply(connection, header, status);
+	status = kind->handle(connection, request, &reply);
+	return status == -EBADMSG ? status : send_reply(connection, header, status, &reply);
 }
 
 /* Returns 1: a request was handled; 0: none there; -errno: the connection is to end. */
@@ -426,7 +415,7 @@ static int receive_request(struct connection *connection)
 	struct request request = {.bytes = server->message};
 	ssize_t length =
 		fd_passing_receive(connection->fd, server->message, sizeof(server->message),
-				   request.fds, MAX_FDS, &request.fd_count);
+				   request.fds, VSP_REQUEST_MAX_FDS, &request.fd_count);
 	int err;
 
 	if (length == -EAGAIN)

@@ -111,7 +111,9 @@ struct vsp_gpadl_remove {
 	uint32_t reserved;
 };
 
-#define VSP_CHANNEL_RESTORED 1u /* after RESTORE: the rings go on where they are */
+/* After RESTORE, for a channel that was open when the vNIC was saved: the rings go on where they
+ * are. Where the guest has broken them the channel opens all the same, and stays broken. */
+#define VSP_CHANNEL_RESTORED 1u
 
 /* fds: kick (eventfd that KVM signals on the guest's SignalEvent), then the target VP's SINT irqfd
  * unless target_vp is VMBUS_NO_INTERRUPTS. */
@@ -157,7 +159,11 @@ struct vsp_stats {
 
 /* Reply to VSP_SAVE (request: header only), and the request VSP_RESTORE. fds: a memfd, sealed
  * against shrinking and writing, with that many bytes of state from its start: sections as
- * base/state.h has them, opaque to vmwp. */
+ * base/state.h has them, opaque to vmwp. Notifications that were due come before SAVE's reply: the
+ * VM's other state must have taken them in. SAVE of a vNIC at rest gives its state again. RESTORE's
+ * status: -EPERM (not sealed), -EPROTO and -EOPNOTSUPP (not readable, too new), -EINVAL (does not
+ * fit this vNIC: MAC, channels, MTU, GPADLs; or not INCOMING, or restored already), -ENOENT (a
+ * GPADL is missing). */
 struct vsp_state {
 	struct vsp_header header;
 	uint64_t size_bytes; /* 1..VSP_MAX_STATE_BYTES */
@@ -167,6 +173,8 @@ struct vsp_state {
  * its medium is connected, so that it announces itself. Only where a move is complete. */
 #define VSP_RESUME_ANNOUNCE 1u
 
+/* RESUME of a vNIC that runs does no more than announce it, where that is asked. -EINVAL after
+ * DEPART (request: header only; -EINVAL for a vNIC that was not saved). */
 struct vsp_resume {
 	struct vsp_header header;
 	uint32_t flags;

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Shared by vsp_server.c (connections, and the requests of a running vNIC) and vsp_move.c (those of
+ * a move). Control thread.
+ */
+#ifndef LUNAR_NETVSP_VSP_SERVER_INTERNAL_H
+#define LUNAR_NETVSP_VSP_SERVER_INTERNAL_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "netvsp/vsp_server.h"
+#include "vmbus/event_signal.h"
+#include "vmbus/guest_memory.h"
+#include "wire/vsp.h"
+
+#define VSP_REQUEST_MAX_FDS (2 + GUEST_MEMORY_MAX_REGIONS)
+#define VSP_REPLY_MAX_BYTES 1024
+#define VSP_ANNOUNCEMENTS   5
+
+struct event_timer;
+struct event_watch;
+struct nic;
+
+struct connection {
+	LIST_ENTRY(connection) link;
+	struct vsp_server *server;
+	int fd;
+	struct event_watch *watch;
+	bool greeted;
+	uint32_t vp_count;
+	struct guest_memory *memory;
+	struct signal_table signals;
+	struct nic *nic;
+	char name[48];
+	_Atomic bool noticed; /* the NIC's state changed */
+};
+
+LIST_HEAD(connection_list, connection);
+
+struct vsp_server {
+	struct event_loop *loop;
+	struct data_path *data;
+	char path[108];
+	int fd;
+	struct event_watch *watch;
+	struct connection_list connections;
+	uint32_t connection_count;
+	_Atomic bool notices_posted;
+	_Alignas(8) uint8_t message[VSP_MAX_MESSAGE_BYTES];
+};
+
+/* One request as received. fds that a handler keeps are set to -1. */
+struct request {
+	const void *bytes;
+	size_t length;
+	int fds[VSP_REQUEST_MAX_FDS];
+	size_t fd_count;
+};
+
+/* What goes back where the status is 0; the header is filled by the caller. */
+struct reply {
+	size_t length; /* the header's at least */
+	int fd;	       /* sent along and closed; -1: none */
+	_Alignas(8) uint8_t bytes[VSP_REPLY_MAX_BYTES];
+};
+
+/* Each handler returns the reply's status, or -EBADMSG to end the connection. */
+int vsp_handle_save(struct connection *connection, struct request *request, struct reply *reply);
+int vsp_handle_restore(struct connection *connection, struct request *request, struct reply *reply);
+int vsp_handle_resume(struct connection *connection, struct request *request, struct reply *reply);
+
+/* Tells the peer what there is to tell of its NIC, if anything. Returns 0 or -errno: the peer
+ * cannot take it. */
+int vsp_send_notices(struct connection *connection);
+/* The connection is about to end. */
+void vsp_move_fini(struct connection *connection);
+
+#endif

@@ -11,9 +11,9 @@ BRIDGE = "br0"
 IP = "/usr/sbin/ip"
 
 
-def machine_argv(machine: str, host: Host, memory: str, vps: int, cmdline: str) -> list[str]:
+def machine_argv(machine: str, host: Host, memory: str, vps: int, cmdline: str, cpu: str = "host") -> list[str]:
     """QEMU's command line for a guest without any device but a serial port. machine: "microvm", "q35" or "pc"."""
-    options = ["-machine", f"{machine},accel=kvm", "-cpu", "host", "-smp", str(vps), "-m", memory, "-nodefaults",
+    options = ["-machine", f"{machine},accel=kvm", "-cpu", cpu, "-smp", str(vps), "-m", memory, "-nodefaults",
                "-no-user-config", "-display", "none", "-no-reboot", "-kernel", str(host.guest_kernel), "-initrd",
                str(host.guest_initrd), "-append", cmdline]
     return ["qemu-system-x86_64", *options]

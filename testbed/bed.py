@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from testbed import host, images, kernel, network, paths
+from testbed import host, images, kernel, network, paths, process
 from testbed.host import Host
 from testbed.host_direct import DirectHost
 from testbed.host_qemu import QemuHost
@@ -22,7 +22,8 @@ class Bed:
     """
 
     def __init__(self, host_count: int = 2, layers: Iterable[str] = (), say: Callable[[str], None] = lambda line: None,
-                 guest_kernel: Path | None = None, guest_initrd: Path | None = None):
+                 guest_kernel: Path | None = None, guest_initrd: Path | None = None, bridge_nics: bool = False):
+        """layers, bridge_nics: for hosts in QEMU alone."""
         network.require_isolation()
         self.kind, self.reason = host.choose_kind()
         say(f"{self.kind} mode: {self.reason}")
@@ -42,7 +43,7 @@ class Bed:
             for number in range(1, host_count + 1):
                 directory = self.directory / f"host{number}"
                 if self.kind == "qemu":
-                    self.add_host(QemuHost(number, kernel.fetch(), images.host(layers), directory))
+                    self.add_host(QemuHost(number, kernel.fetch(), images.host(layers), directory, bridge_nic=bridge_nics))
                 else:
                     self.add_host(DirectHost(number, guest_kernel or kernel.fetch().image, guest_initrd or images.guest(),
                                              directory))
@@ -50,6 +51,25 @@ class Bed:
                 each.wait_ready()
                 say(f"{each.name} is up")
             on_failure.pop_all()
+
+    def start_moves(self) -> None:
+        """Hosts get certificates of one authority, and take VMs from each other."""
+        lab = self.directory / "tls"
+        if not lab.exists():
+            process.run([paths.BIN / "lunar", "tls", "lab", lab, *(host.name for host in self.hosts)], 60)
+        for host in self.hosts:
+            host.install_tls(lab / host.name)
+            host.start_receiver()
+
+    def cut(self) -> None:
+        """From now on the hosts do not reach each other by the management network; the testbed reaches them all."""
+        for host in self.hosts:
+            network.isolate(host.mgmt_tap, True)
+
+    def heal(self) -> None:
+        """Undoes cut()."""
+        for host in self.hosts:
+            network.isolate(host.mgmt_tap, False)
 
     def add_host(self, added: Host) -> None:
         """Takes a host in: close() ends it, testbed/shell finds it."""

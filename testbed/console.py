@@ -29,6 +29,11 @@ class Console:
         """Lets go of the console."""
         self._stream.close()
 
+    def moved(self, stream: socket.socket) -> None:
+        """Goes on with another stream to the same shell: the machine it runs on has moved."""
+        self._stream.close()
+        self._stream = stream
+
     def send(self, text: str) -> None:
         """Types text."""
         self._stream.settimeout(10)

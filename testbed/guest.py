@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 
 from testbed import process
-from testbed.host import Host, Vm
+from testbed.host import Host, Move, Vm
 from testbed.remote import Result
 
 READY = "lunar guest ready"
@@ -30,6 +30,17 @@ class Guest:
             self.stop()
             raise process.CommandFailed(f"{self.vm.name} did not start: {failure}\nvmwp's log:\n{log}") from failure
         return self
+
+    def moved_to(self, host: Host) -> None:
+        """Goes on at the host that the VM has moved to: its console, and the shell's state with it, is there now."""
+        self.console.moved(host.console_stream(self.vm))
+        self.host = host
+
+    def move(self, host: Host, options: str = "", seconds: float = 120.0) -> Move:
+        """Moves the VM, which must succeed, and goes on there."""
+        move = self.host.migrate(self.vm, host, options, seconds)
+        self.moved_to(host)
+        return move
 
     def stop(self) -> None:
         """Ends the VM at once and forgets it."""

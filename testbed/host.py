@@ -8,12 +8,14 @@ import abc
 import json
 import shlex
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from testbed import process
+from testbed import network, process
 from testbed.console import Console
 from testbed.remote import Result
+
+RECEIVE_PORT = 49200
 
 
 def choose_kind(cpuinfo: str | None = None) -> tuple[str, str]:
@@ -52,16 +54,51 @@ class Vm:
         return self.address.split("/")[0]
 
 
+@dataclass(frozen=True)
+class Move:
+    """What lunar migrate --json said: its exit status, each of its lines that is JSON, and all it wrote."""
+    rc: int
+    events: list[dict] = field(repr=False)
+    out: str = field(repr=False)
+
+    @property
+    def last(self) -> dict:
+        """The last event: the figures of a move that ended, the findings of a check."""
+        return self.events[-1] if self.events else {}
+
+
+def parse_events(output: str) -> list[dict]:
+    """The lines of output that are JSON objects; one that goes over all lines is one event."""
+    try:
+        whole = json.loads(output)
+        return [whole] if isinstance(whole, dict) else whole
+    except ValueError:
+        pass
+    events = []
+    for line in output.splitlines():
+        try:
+            event = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(event, dict):
+            events.append(event)
+    return events
+
+
 class Host(abc.ABC):
     """A host. run(), put() and get() work from the constructor on; netvspd and VMs are started by the caller."""
 
     name: str
     uplink_tap: str   # the LAN's end of the uplink, for captures
+    mgmt_tap: str     # the same of the management network, by which VMs move
+    mgmt_address: str
     uplink_devargs: str
     netvspd_options: list[str]
     guest_kernel: Path
     guest_initrd: Path
     run_dir: str      # LUNAR_RUN_DIR here
+    state_dir: str    # LUNAR_STATE_DIR here
+    tls_dir: str      # LUNAR_TLS_DIR here
     shell_command: str  # for people, to be run in the testbed's namespace
 
     @abc.abstractmethod
@@ -113,6 +150,76 @@ class Host(abc.ABC):
         """The end of netvspd's log."""
         return self.run(f"tail -n 40 {self.run_dir}/netvspd.log").out
 
+    def kill_netvspd(self) -> None:
+        """Ends netvspd as a crash would."""
+        self.run(f"p=$(cat {self.run_dir}/netvspd.pid) && kill -9 $p && while kill -0 $p 2>/dev/null; do sleep 0.02; done", 10)
+
+    def install_tls(self, files: Path) -> None:
+        """Installs what lunar tls lab made for this host."""
+        self.run(f"rm -rf {self.run_dir}/tls && mkdir -p {self.run_dir}/tls", check=True)
+        for source in sorted(files.iterdir()):
+            self.put(f"{self.run_dir}/tls/{source.name}", source.read_bytes())
+        self.run(f"cd {self.run_dir}/tls && chmod 600 *.key && lunar tls install {self.run_dir}/tls && rm -r {self.run_dir}/tls",
+                 check=True)
+
+    def start_receiver(self, hold: str = "") -> None:
+        """
+        Starts lunar receive and waits until it listens. hold: STEP:MILLISECONDS, where the VMs that it receives wait once
+        (docs/migration.md).
+        """
+        before = f"LUNAR_MIGRATION_HOLD={hold} " if hold else ""
+        self.run(f"{before}setsid lunar receive >>{self.run_dir}/receive.log 2>&1 </dev/null &\n"
+                 f"echo $! >{self.run_dir}/receive.pid", check=True)
+        port = f":{RECEIVE_PORT:04X} "
+        try:
+            process.wait_until("lunar receive listens", lambda: self.run(
+                f"kill -0 $(cat {self.run_dir}/receive.pid) || exit 9; "
+                f"cat /proc/net/tcp /proc/net/tcp6 | grep -i '{port}' | grep -q ' 0A '").rc in (0, 9), 20)
+            self.run(f"kill -0 $(cat {self.run_dir}/receive.pid)", check=True)
+        except process.CommandFailed as failure:
+            raise process.CommandFailed(f"{self.name}: {failure}\n{self.receiver_log()}") from failure
+
+    def stop_receiver(self) -> None:
+        """Ends lunar receive; VMs that it received run on."""
+        self.run(f"p=$(cat {self.run_dir}/receive.pid) && kill $p && while kill -0 $p 2>/dev/null; do sleep 0.02; done", 10)
+
+    def receiver_log(self) -> str:
+        """The end of lunar receive's log."""
+        return self.run(f"tail -n 40 {self.run_dir}/receive.log").out
+
+    def cut_uplink(self) -> None:
+        """The uplink's frames are lost from now on; neither end is told."""
+        network.cut(self.uplink_tap)
+
+    def heal_uplink(self) -> None:
+        """Undoes cut_uplink()."""
+        network.heal(self.uplink_tap, network.LAN)
+
+    def migrate(self, vm: Vm, to: "Host", options: str = "", seconds: float = 120.0, check: bool = True) -> Move:
+        """lunar migrate, from this host to another, until it ends. With check, a move that fails raises."""
+        done = self.run(f"lunar migrate {vm.name} {to.name} --json {options}", seconds)
+        move = Move(done.rc, parse_events(done.out), done.out)
+        if check and move.rc != 0:
+            raise process.CommandFailed(f"lunar migrate {vm.name} from {self.name} to {to.name}: exit {move.rc}\n"
+                                        f"{move.out[-3000:]}\n{self.name}, vmwp:\n{self.vm_log(vm)}\n"
+                                        f"{to.name}, lunar receive:\n{to.receiver_log()}")
+        return move
+
+    def vm_state(self, vm: Vm) -> str:
+        """The VM's state as lunar show tells it; empty: not known here."""
+        shown = self.run(f"lunar show {vm.name} --json")
+        return json.loads(shown.out).get("state", "") if shown.rc == 0 else ""
+
+    def running(self) -> list[str]:
+        """The names of the VMs that run here."""
+        listed = json.loads(self.run("lunar list --json", check=True).out)
+        return [each["name"] for each in listed if each["state"] == "running"]
+
+    def vm_pid(self, vm: Vm) -> int:
+        """The pid of the VM's vmwp; 0: none."""
+        shown = self.run(f"lunar show {vm.name} --json")
+        return json.loads(shown.out).get("pid") or 0 if shown.rc == 0 else 0
+
     def yaml(self, vm: Vm) -> str:
         """The VM's YAML file for this host."""
         cmdline = (f"console=ttyS0 quiet panic=-1 lunar.name={vm.name} lunar.ip={vm.address} lunar.iqn={vm.iqn} "
@@ -130,9 +237,10 @@ class Host(abc.ABC):
         self.put(path, self.yaml(vm).encode())
         self.run(f"lunar create {path}", check=True)
 
-    def start_vm(self, vm: Vm) -> "Console":
-        """lunar start; returns the console."""
-        self.run(f"lunar start {vm.name}", check=True)
+    def start_vm(self, vm: Vm, hold: str = "") -> "Console":
+        """lunar start; returns the console. hold: as for start_receiver(), for the VM's own moves from here."""
+        before = f"LUNAR_MIGRATION_HOLD={hold} " if hold else ""
+        self.run(f"{before}lunar start {vm.name}", check=True)
         return self.console(vm)
 
     def stop_vm(self, vm: Vm, delete: bool = True) -> None:
@@ -143,7 +251,11 @@ class Host(abc.ABC):
 
     def console(self, vm: Vm) -> "Console":
         """The VM's serial console."""
-        return Console(self.stream(f"exec socat - UNIX-CONNECT:{self.run_dir}/vm/{vm.name}/console.sock"), vm.name)
+        return Console(self.console_stream(vm), vm.name)
+
+    def console_stream(self, vm: Vm) -> socket.socket:
+        """A connection to the VM's serial console."""
+        return self.stream(f"exec socat - UNIX-CONNECT:{self.run_dir}/vm/{vm.name}/console.sock")
 
     def vm_log(self, vm: Vm) -> str:
         """The end of the VM's vmwp log."""

@@ -31,12 +31,19 @@ class DirectHost(Host):
         self.run_dir = f"/tmp/lunar-{os.getpid()}-{self.name}"
         directory.mkdir(parents=True, exist_ok=True)
         os.makedirs(self.run_dir, exist_ok=True)
-        self.namespace = network.Namespace(self.name, directory / "namespace.log")
+        hosts = directory / "hosts"
+        hosts.write_text(network.hosts_file())
+        self.namespace = network.Namespace(self.name, directory / "namespace.log", hosts)
         self.uplink_tap = self.namespace.plug(network.LAN, "uplink")
-        self._environment = {**os.environ, "LUNAR_RUN_DIR": self.run_dir, "LUNAR_STATE_DIR": str(directory / "state"),
-                             "PATH": f"{paths.BIN}:{os.environ['PATH']}"}
-        self.shell_command = shlex.join(["env", *(f"{key}={self._environment[key]}" for key in (
-            "LUNAR_RUN_DIR", "LUNAR_STATE_DIR", "PATH")), *self.namespace.prefix, "sh", "-i"])
+        self.mgmt_address = network.mgmt_address(number)
+        self.mgmt_tap = self.namespace.plug(network.MGMT, "eth0", f"{self.mgmt_address}/24")
+        self.tls_dir = str(directory / "tls")
+        self.state_dir = str(directory / "state")
+        own = {"LUNAR_RUN_DIR": self.run_dir, "LUNAR_STATE_DIR": self.state_dir, "LUNAR_TLS_DIR": self.tls_dir,
+               "PATH": f"{paths.BIN}:{os.environ['PATH']}"}
+        self._environment = {**os.environ, **own}
+        self.shell_command = shlex.join(["env", *(f"{key}={value}" for key, value in own.items()), *self.namespace.prefix,
+                                         "sh", "-i"])
 
     def wait_ready(self, seconds: float = 0) -> None:
         """It is ready."""

@@ -16,6 +16,7 @@ from testbed.remote import SHELL_PORT, Agent, Result
 
 UPLINK_PCI = "0000:00:05.0"
 MGMT_PCI = "0000:00:04.0"
+BRIDGE_PCI = "0000:00:06.0"
 # An EPYC less what TCG cannot do (it would warn), and less XSAVE with all that needs it: QEMU 7.2 lets a nested guest set
 # XCR0 behind its hypervisor's back, which then saves too little of the guest's registers.
 CPU = ("EPYC,+svm,+npt,-rdseed,-sha-ni,-fxsr-opt,-misalignsse,-3dnowprefetch,-osvw,-topoext,-nrip-save,"
@@ -30,18 +31,23 @@ class QemuHost(Host):
     uplink_devargs = UPLINK_PCI
     netvspd_options: list[str] = []
     run_dir = "/run/lunar"
+    state_dir = "/var/lib/lunar"
+    tls_dir = "/etc/lunar/tls"
 
     def __init__(self, number: int, linux: Kernel, initrd: Path, directory: Path, memory_mib: int = 3072,
-                 huge_pages: int = 256, cpus: int = 2):
+                 huge_pages: int = 256, cpus: int = 2, bridge_nic: bool = False):
+        """bridge_nic: one more NIC on the LAN, BRIDGE_PCI, which is the kernel's: for a peer's bridge."""
         self.name = f"host{number}"
         self.directory = directory
         self.uplink_tap = f"up-{self.name}"
-        self.agent = Agent(f"10.78.0.{10 + number}")
+        self.mgmt_tap = f"mg-{self.name}"
+        self.mgmt_address = network.mgmt_address(number)
+        self.agent = Agent(self.mgmt_address)
         directory.mkdir(parents=True, exist_ok=True)
-        mgmt_tap = f"mg-{self.name}"
-        network.add_tap(self.uplink_tap, network.LAN)
-        network.add_tap(mgmt_tap, network.MGMT)
-        cmdline = (f"console=ttyS0 quiet panic=-1 tsc=reliable mitigations=off lunar.name={self.name} lunar.mgmt={self.agent.address}/24 "
+        self._taps = [self.uplink_tap, self.mgmt_tap, *([f"br-{self.name}"] if bridge_nic else [])]
+        for tap in self._taps:
+            network.add_tap(tap, network.MGMT if tap == self.mgmt_tap else network.LAN)
+        cmdline = (f"console=ttyS0 quiet panic=-1 tsc=reliable mitigations=off lunar.name={self.name} lunar.mgmt={self.mgmt_address}/24 "
                    f"lunar.uplink={UPLINK_PCI} lunar.huge={huge_pages}")
         argv = ["qemu-system-x86_64", "-name", self.name, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
                 "-machine", "pc", "-accel", "tcg,thread=multi,tb-size=512", "-cpu", CPU,
@@ -50,11 +56,15 @@ class QemuHost(Host):
                 "-chardev", f"socket,id=console,path={directory}/console.sock,server=on,wait=off,"
                             f"logfile={directory}/console.log",
                 "-serial", "chardev:console", "-monitor", f"unix:{directory}/monitor.sock,server=on,wait=off",
-                "-netdev", f"tap,id=mgmt,ifname={mgmt_tap},script=no,downscript=no",
+                "-netdev", f"tap,id=mgmt,ifname={self.mgmt_tap},script=no,downscript=no",
                 "-device", f"virtio-net-pci,netdev=mgmt,addr={MGMT_PCI[8:]},mac=52:54:00:78:00:{10 + number:02x},romfile=",
                 "-netdev", f"tap,id=uplink,ifname={self.uplink_tap},script=no,downscript=no",
                 "-device", f"virtio-net-pci,netdev=uplink,addr={UPLINK_PCI[8:]},mac=52:54:00:77:00:{10 + number:02x},"
                            "disable-legacy=on,romfile="]
+        if bridge_nic:
+            argv += ["-netdev", f"tap,id=bridge,ifname={self._taps[2]},script=no,downscript=no",
+                     "-device", f"virtio-net-pci,netdev=bridge,addr={BRIDGE_PCI[8:]},mac=52:54:00:77:01:{10 + number:02x},"
+                                "disable-legacy=on,romfile="]
         self.shell_command = f"socat -,raw,echo=0 TCP:{self.agent.address}:{SHELL_PORT}"
         (directory / "command").write_text(shlex.join(map(str, argv)) + "\n")
         self._qemu = process.spawn(argv, directory / "qemu.log")
@@ -81,5 +91,5 @@ class QemuHost(Host):
 
     def close(self) -> None:
         process.stop(self._qemu)
-        for tap in (self.uplink_tap, f"mg-{self.name}"):
+        for tap in self._taps:
             process.run(["ip", "link", "del", tap], check=False)

@@ -27,6 +27,8 @@ HOST_MODULES = [
 GUEST_PROGRAMS = ["iscsid", "iscsiadm", "iscsi-iname", "iperf3", "ethtool", "sg_inq", "sg_vpd", "sg_persist", "sg_turs",
                   "sg_readcap", "kmod"]
 LUNAR_HOST_PROGRAMS = ["vmwp", "netvspd", "lunar"]
+# lunar-iscsi, and what tests and benchmarks run in guests (tests/tools).
+LUNAR_GUEST_PROGRAMS = ["lunar-iscsi", "ioverify", "dirtier"]
 HOST_PROGRAMS = ["socat", "ethtool", "ip", "iperf3", "perl"]
 # What the machine needs that runs the testbed in direct mode: a host image with this layer is such a machine.
 TESTBED_PROGRAMS = ["python3", "tgtd", "tgtadm", "tcpdump", "unshare", "nsenter", "setpriv"]
@@ -134,7 +136,7 @@ def _guest_base(tree: Tree) -> None:
 
 
 def _guest_lunar(tree: Tree) -> None:
-    _add_built(tree, ["lunar-iscsi"])
+    _add_built(tree, LUNAR_GUEST_PROGRAMS)
 
 
 def _host_base(tree: Tree) -> None:

@@ -19,6 +19,7 @@ LAN = "lan"
 MGMT = "mgmt"
 MGMT_ADDRESS = "10.78.0.1/24"
 SAN_IP = "10.77.0.1"
+MAX_HOSTS = 9
 
 
 class NotIsolated(Exception):
@@ -29,6 +30,16 @@ def require_isolation() -> None:
     """NotIsolated unless testbed/enter made this process's network namespace."""
     if os.environ.get("LUNAR_TESTBED_ISOLATED") != "1":
         raise NotIsolated("this needs a network namespace of its own: start it by testbed/enter COMMAND")
+
+
+def mgmt_address(number: int) -> str:
+    """The address of host number (1..) for the testbed's commands and for moves between hosts."""
+    return f"10.78.0.{10 + number}"
+
+
+def hosts_file() -> str:
+    """/etc/hosts of a host: its peers by name."""
+    return "127.0.0.1 localhost\n" + "".join(f"{mgmt_address(number)} host{number}\n" for number in range(1, MAX_HOSTS + 1))
 
 
 def guest_address(number: int) -> str:
@@ -53,6 +64,21 @@ def delete_bridges() -> None:
         process.run(["ip", "link", "del", bridge], check=False)
 
 
+def cut(interface: str) -> None:
+    """Takes a port off its bridge: frames are lost, and neither end is told."""
+    process.run(["ip", "link", "set", interface, "nomaster"])
+
+
+def heal(interface: str, bridge: str) -> None:
+    """Undoes cut()."""
+    process.run(["ip", "link", "set", interface, "master", bridge])
+
+
+def isolate(port: str, isolated: bool) -> None:
+    """Whether a bridge's port is cut off from the other isolated ports; the bridge's own address it reaches all the same."""
+    process.run(["ip", "link", "set", "dev", port, "type", "bridge_slave", "isolated", "on" if isolated else "off"])
+
+
 def quiet(interface: str, prefix: Sequence[str] = ()) -> None:
     """No IPv6 autoconfiguration on the interface: its router solicitations would only be noise in captures."""
     process.run([*prefix, "sh", "-c", f"echo 1 >/proc/sys/net/ipv6/conf/{interface}/disable_ipv6 || true"])
@@ -66,11 +92,19 @@ def add_tap(name: str, bridge: str) -> None:
 
 
 class Namespace:
-    """A further network namespace, held by a sleeping process and entered by nsenter."""
+    """
+    A further network namespace, held by a sleeping process and entered by nsenter. hosts: a file that it sees as
+    /etc/hosts.
+    """
 
-    def __init__(self, name: str, log: Path):
+    def __init__(self, name: str, log: Path, hosts: Path | None = None):
         self.name = name
-        self._holder = process.spawn(["unshare", "--net", "sleep", "infinity"], log)
+        self._own_mounts = ["-m"] if hosts else []
+        if hosts:
+            script = 'mount --bind "$0" /etc/hosts && exec sleep infinity'
+            self._holder = process.spawn(["unshare", "--net", "--mount", "sh", "-c", script, hosts], log)
+        else:
+            self._holder = process.spawn(["unshare", "--net", "sleep", "infinity"], log)
         own = os.readlink("/proc/self/ns/net")
         process.wait_until(f"namespace {name}",
                            lambda: os.readlink(f"/proc/{self._holder.pid}/ns/net") != own, 5, 0.005)
@@ -84,7 +118,7 @@ class Namespace:
     @property
     def prefix(self) -> list[str]:
         """The words before a command that run it inside."""
-        return ["nsenter", "-t", str(self.pid), "-n", "--"]
+        return ["nsenter", "-t", str(self.pid), "-n", *self._own_mounts, "--"]
 
     def run(self, argv: Sequence[str | Path], seconds: float = 30.0, **options: object) -> str:
         """process.run() inside."""

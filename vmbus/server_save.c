@@ -10,19 +10,28 @@
 #include "vmbus/gpadl.h"
 #include "vmbus/server_internal.h"
 
-static bool gpadl_is_quiet(const struct server_gpadl *gpadl)
+static bool channel_is_at_rest(const struct server_channel *channel)
+{
+	return (channel->state == CHANNEL_CLOSED || channel->state == CHANNEL_OPEN) &&
+	       !channel->modifying;
+}
+
+static bool gpadl_is_at_rest(const struct server_gpadl *gpadl)
 {
 	return gpadl->state == GPADL_ASSEMBLING || gpadl->state == GPADL_LIVE;
 }
 
 bool vmbus_server_is_quiet(const struct vmbus_server *server)
 {
-	if (server->depth > 0 || server->restore.phase != RESTORE_NONE ||
-	    !channel_all_quiet(server))
+	if (server->depth > 0 || server->restore.phase != RESTORE_NONE)
 		return false;
+	for (uint32_t relid = 1; relid <= server->max_relid; relid++) {
+		if (server->channels[relid] && !channel_is_at_rest(server->channels[relid]))
+			return false;
+	}
 	for (size_t i = 0; i < SERVER_GPADL_BUCKETS; i++) {
 		for (const struct server_gpadl *at = server->gpadls[i]; at; at = at->next) {
-			if (!gpadl_is_quiet(at))
+			if (!gpadl_is_at_rest(at))
 				return false;
 		}
 	}

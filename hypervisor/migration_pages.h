@@ -75,7 +75,8 @@ void migration_page_sender_get_stats(const struct migration_page_sender *sender,
 /* ---- receiving ---- */
 
 /* memory: fresh, or as it will be completed; outlives the receiver. channel_count: how many there
- * will be. Returns 0, -EINVAL, -ENOMEM or -errno of lseek(). */
+ * will be (0: only migration_page_receiver_apply() is used). Returns 0, -EINVAL, -ENOMEM or -errno
+ * of lseek(). */
 int migration_page_receiver_create(struct guest_memory *memory, size_t channel_count,
 				   struct migration_page_receiver **receiver);
 /* Reads a channel (the caller's, outlives the receiver) on a thread of its own, until MEMORY_END or

@@ -204,7 +204,8 @@ enum exit_code vm_store_create(const char *file, char name[VM_NAME_MAX + 1],
 
 enum exit_code vm_store_delete(const char *name, struct cli_error *error)
 {
-	static const enum vm_path left[] = {VM_PATH_LOG, VM_PATH_API, VM_PATH_CONSOLE};
+	static const enum vm_path left[] = {VM_PATH_LOG, VM_PATH_API, VM_PATH_CONSOLE,
+					    VM_PATH_LOCK};
 	char path[PATH_MAX], old[PATH_MAX + 4];
 	enum exit_code code = definition_path(name, path, error);
 

@@ -7,6 +7,7 @@
 #define LUNAR_HYPERVISOR_PARTITION_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "hypervisor/vm.h"
@@ -18,6 +19,7 @@ struct guest_memory;
 struct partition;
 struct state_reader;
 struct state_writer;
+struct vm_portal;
 
 enum partition_end {
 	PARTITION_POWERED_OFF,
@@ -56,8 +58,8 @@ void partition_request_power_off(struct partition *partition, uint32_t timeout_s
 
 /* ---- saved state and moves: see docs/migration.md ---- */
 
-/* status: 0 or -errno with *error filled. From the loop, or from within the call that was given it.
- */
+/* status: 0 or -errno with *error filled. From the loop, or from within the call that was given it;
+ * exactly once: with -ECANCELED where the partition is destroyed before. */
 typedef void (*partition_done_fn)(void *ctx, int status, const struct vm_error *error);
 
 /*
@@ -97,8 +99,11 @@ void partition_dirty_stop(struct partition *partition);
 int partition_dirty_fetch(struct partition *partition, size_t region, uint64_t *words,
 			  size_t word_count);
 void partition_throttle(struct partition *partition, uint32_t percent);
-/* One section: what the guest sees of the processor. Loop's thread. */
+/* Loop's thread from here on. One section: what the guest sees of the processor. */
 int partition_save_cpu(struct partition *partition, struct state_writer *writer);
+/* The iSCSI portals that the NICs were seen to talk to, into VM_MAX_PORTALS entries. Returns their
+ * number. */
+size_t partition_get_portals(const struct partition *partition, struct vm_portal *portals);
 
 /* Fills the parts of *status that are the partition's: VMBus, integration components and NICs. */
 void partition_get_status(const struct partition *partition, struct vm_status *status);

@@ -38,6 +38,7 @@ int vm_path(enum vm_path which, const char *name, char *path, size_t path_bytes)
 		[VM_PATH_API] = "/api.sock",
 		[VM_PATH_CONSOLE] = "/console.sock",
 		[VM_PATH_LOG] = "/vmwp.log",
+		[VM_PATH_LOCK] = "/lock",
 	};
 	size_t limit = path_bytes;
 	int length;

@@ -18,6 +18,7 @@ enum vm_path {
 	VM_PATH_API,	    /* .../api.sock */
 	VM_PATH_CONSOLE,    /* .../console.sock */
 	VM_PATH_LOG,	    /* .../vmwp.log */
+	VM_PATH_LOCK,	    /* .../lock: see vm_lock.h */
 	VM_PATH_DEFINITION, /* $LUNAR_STATE_DIR/vms/NAME.yaml */
 	VM_PATH_MIGRATION,  /* $LUNAR_STATE_DIR/migrations/NAME.json: the record of the last move */
 };

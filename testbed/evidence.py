@@ -39,14 +39,19 @@ def disk(guest: Guest, device: str) -> str:
     return f"{int(blocks) // 2048} MiB, {vendor.strip()} {model.strip()}"
 
 
-def storage_connections(host: Host) -> str:
+def connections_opened(host: Host) -> int:
+    """How many TCP connections the host has opened since it started, by its kernel's count."""
+    counts = host.run("grep ^Tcp: /proc/net/snmp").lines()
+    return int(dict(zip(counts[0].split(), counts[1].split()))["ActiveOpens"])
+
+
+def storage_connections(host: Host, opened_before: int = 0) -> str:
     """
-    The host's traces of storage: sockets on port 3260, and TCP connections that it ever opened (the kernel's count
-    since it started). Empty: none.
+    The host's traces of storage: sockets on port 3260, and TCP connections that it opened at all since there were
+    opened_before of them. Empty: none.
     """
     sockets = host.run(f"grep -h -i '{STORAGE_PORT_HEX} ' /proc/net/tcp /proc/net/tcp6").lines()
-    counts = host.run("grep ^Tcp: /proc/net/snmp").lines()
-    opened = int(dict(zip(counts[0].split(), counts[1].split()))["ActiveOpens"])
+    opened = connections_opened(host) - opened_before
     traces = [f"{len(sockets)} SOCKETS ON PORT 3260"] if sockets else []
     traces += [f"{opened} TCP CONNECTIONS OPENED"] if opened else []
     return ", ".join(traces)

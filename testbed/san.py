@@ -107,6 +107,13 @@ class San:
         return [Session(initiator, address) for initiator, address in
                 re.findall(r"Initiator: (\S+).*?\n.*?IP Address: (\S+)", table[1], re.S)]
 
+    def tsihs(self, target: Target) -> list[int]:
+        """
+        The TSIH of each session that target has. tgt numbers its I_T nexuses by it, and counts on with each login, so that a
+        session made anew has another one.
+        """
+        return [int(number) for number in re.findall(r"I_T nexus: (\d+)\n", self.session_table(target))]
+
     def session_table(self, target: Target) -> str:
         """The part of tgtadm's output on target's sessions, for people."""
         shown = self._admin("--mode", "target", "--op", "show")

@@ -37,11 +37,12 @@ def check_data(bed: Bed, guest: Guest, target: Target, disk: str) -> None:
 @pytest.mark.deadline(300)
 def test_lunar_iscsi_attaches_writes_and_reads_the_lun(bed: Bed, guest: Guest, target: Target) -> None:
     """The main job, with every witness."""
+    opened = [evidence.connections_opened(host) for host in bed.hosts]
     capture = Capture(guest.host.uplink_tap, bed.directory / "attach.pcap", "tcp port 3260")
     disk = guest.attach(target.url)
     assert bed.san.sessions(target) == [Session(guest.vm.iqn, guest.vm.ip)]
     check_data(bed, guest, target, disk)
-    assert [evidence.storage_connections(host) for host in bed.hosts] == ["", ""]
+    assert [evidence.storage_connections(host, before) for host, before in zip(bed.hosts, opened)] == ["", ""]
     guest.detach(disk)
     assert bed.san.sessions(target) == []
     capture.stop()

@@ -110,18 +110,20 @@ struct engine_ops {
 	 * come out in time; all go on. */
 	int (*pause)(struct engine_partition *partition);
 	void (*resume)(struct engine_partition *partition);
-	/* Writes sections of VPs, interrupt controllers and clock. Paused. */
+	/* Writes sections of processor, clock, interrupt controllers and VPs. Paused. */
 	int (*save)(struct engine_partition *partition, struct state_writer *writer,
 		    struct vm_error *error);
-	/* Gives a partition that was created, and not started, that state. The memory may still
-	 * be incomplete. Returns 0 or -errno with *error. */
+	/* Gives a partition that was created, and not started, that state. reader: at the first of
+	 * those sections, and nothing follows them. All memory is there: KVM writes to pages that
+	 * it shares with the guest. Returns 0 or -errno with *error; a partition that failed can
+	 * only be destroyed. */
 	int (*restore)(struct engine_partition *partition, struct state_reader *reader,
 		       struct vm_error *error);
 	/* What the guest sees of the processor (one section), and whether this host can run a
 	 * guest that was promised that: 0, or -EOPNOTSUPP with what is missing, by name, in *error.
-	 * check_cpu() needs no partition. */
+	 * check_cpu() needs no partition; section: what state_next() found. */
 	int (*save_cpu)(struct engine_partition *partition, struct state_writer *writer);
-	int (*check_cpu)(struct state_reader *reader, struct vm_error *error);
+	int (*check_cpu)(struct state_reader *section, struct vm_error *error);
 
 	/* Any thread, as long as the partition lives: */
 

@@ -25,56 +25,7 @@
 
 #define SINT_GSI(vp) (KVM_LINE_COUNT + (vp))
 
-/* KVM's list of leaves in our form. */
-static int cpuid_fetch(int kvm_fd, unsigned long request, struct cpuid_table *table)
-{
-	struct kvm_cpuid2 *list =
-		calloc(1, sizeof(*list) + CPUID_MAX_LEAVES * sizeof(list->entries[0]));
-	int result;
-
-	if (!list)
-		return -ENOMEM;
-	list->nent = CPUID_MAX_LEAVES;
-	result = kvm_ioctl(kvm_fd, request, list);
-	for (uint32_t i = 0; !result && i < list->nent; i++)
-		table->leaves[i] = (struct cpuid_leaf){
-			.function = list->entries[i].function,
-			.index = list->entries[i].index,
-			.indexed = list->entries[i].flags & KVM_CPUID_FLAG_SIGNIFCANT_INDEX,
-			.eax = list->entries[i].eax,
-			.ebx = list->entries[i].ebx,
-			.ecx = list->entries[i].ecx,
-			.edx = list->entries[i].edx,
-		};
-	if (!result)
-		table->count = list->nent;
-	free(list);
-	return result;
-}
-
-static int cpuid_prepare(const struct engine_partition *partition, struct cpuid_table *table,
-			 struct vm_error *error)
-{
-	struct cpuid_table *hyperv = calloc(1, sizeof(*hyperv));
-	int result = hyperv ? 0 : -ENOMEM;
-
-	if (!result)
-		result = cpuid_fetch(partition->kvm_fd, KVM_GET_SUPPORTED_CPUID, table);
-	if (!result)
-		result = cpuid_fetch(partition->kvm_fd, KVM_GET_SUPPORTED_HV_CPUID, hyperv);
-	if (!result)
-		result = cpuid_make(table, hyperv, partition->config.vp_count,
-				    ioctl(partition->kvm_fd, KVM_CHECK_EXTENSION,
-					  KVM_CAP_TSC_DEADLINE_TIMER) > 0);
-	free(hyperv);
-	if (result)
-		vm_error_set(error, EXIT_NO_KVM, result,
-			     "no usable KVM: it does not offer enough of Hyper-V's interface: %s",
-			     strerror(-result));
-	return result;
-}
-
-static int memory_add(const struct engine_partition *partition)
+int kvm_memory_set(const struct engine_partition *partition, uint32_t flags)
 {
 	const struct guest_memory *memory = partition->config.memory;
 	int result = 0;
@@ -83,6 +34,7 @@ static int memory_add(const struct engine_partition *partition)
 		const struct guest_memory_region *region = guest_memory_region_at(memory, i);
 		struct kvm_userspace_memory_region slot = {
 			.slot = (uint32_t)i,
+			.flags = flags,
 			.guest_phys_addr = region->gpa,
 			.memory_size = region->size_bytes,
 			.userspace_addr = (uint64_t)(uintptr_t)region->hva,
@@ -167,10 +119,25 @@ static int crash_msr_intercept(const struct engine_partition *partition)
 	};
 	int result;
 
-	if (ioctl(partition->kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_X86_MSR_FILTER) <= 0)
+	if (!kvm_has(partition->kvm_fd, KVM_CAP_X86_MSR_FILTER))
 		return 0; /* crashes are then reported without the guest's text */
 	result = kvm_ioctl(partition->vm_fd, KVM_ENABLE_CAP, &cap);
 	return result ? result : kvm_ioctl(partition->vm_fd, KVM_X86_SET_MSR_FILTER, &filter);
+}
+
+/* So that an exception or a triple fault on its way is part of the saved state. Older kernels do
+ * without. */
+static void events_enable(const struct engine_partition *partition)
+{
+	static const uint32_t wanted[] = {KVM_CAP_EXCEPTION_PAYLOAD,
+					  KVM_CAP_X86_TRIPLE_FAULT_EVENT};
+
+	for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {
+		struct kvm_enable_cap cap = {.cap = wanted[i], .args = {1}};
+
+		if (kvm_has(partition->kvm_fd, (int)wanted[i]))
+			(void)kvm_ioctl(partition->vm_fd, KVM_ENABLE_CAP, &cap);
+	}
 }
 
 static int machine_make(struct engine_partition *partition)
@@ -191,16 +158,17 @@ static int machine_make(struct engine_partition *partition)
 	if (!result)
 		result = kvm_ioctl_value(partition->vm_fd, KVM_CREATE_IRQCHIP, 0);
 	if (!result)
-		result = memory_add(partition);
+		result = kvm_memory_set(partition, 0);
+	events_enable(partition);
 	return result;
 }
 
-static int vps_make(struct engine_partition *partition, struct cpuid_table *cpuid)
+static int vps_make(struct engine_partition *partition)
 {
 	int result = 0;
 
 	for (uint32_t i = 0; i < partition->config.vp_count && !result; i++)
-		result = kvm_vp_create(partition, cpuid);
+		result = kvm_vp_create(partition);
 	if (!result)
 		result = routes_set(partition);
 	if (!result)
@@ -224,6 +192,9 @@ static void partition_destroy(struct engine_partition *partition)
 		close(partition->vm_fd);
 	if (partition->kvm_fd >= 0)
 		close(partition->kvm_fd);
+	kvm_dirty_fini(&partition->dirty);
+	kvm_run_control_fini(&partition->control);
+	free(partition->cpuid);
 	free(partition);
 }
 
@@ -232,25 +203,31 @@ static int partition_create(const struct engine_config *config, struct engine_pa
 {
 	struct engine_partition *made =
 		calloc(1, sizeof(*made) + config->vp_count * sizeof(made->vps[0]));
-	struct cpuid_table *cpuid = calloc(1, sizeof(*cpuid));
 	int result = -ENOMEM;
 
-	if (!made || !cpuid) {
-		free(made);
-		vm_error_set(error, EXIT_NO_MEMORY, result, "no memory for a partition");
-		goto out;
-	}
+	if (!made)
+		return vm_error_set(error, EXIT_NO_MEMORY, result, "no memory for a partition");
 	made->config = *config;
+	made->kvm_fd = -1;
 	made->vm_fd = -1;
 	for (size_t i = 0; i < KVM_LINE_COUNT; i++)
 		made->line_fds[i] = -1;
+	kvm_run_control_init(&made->control);
+	kvm_dirty_init(&made->dirty);
+	made->cpuid = calloc(1, sizeof(*made->cpuid));
+	if (!made->cpuid) {
+		vm_error_set(error, EXIT_NO_MEMORY, result, "no memory for a partition");
+		goto err_destroy;
+	}
 	made->kvm_fd = kvm_open(error);
-	result = made->kvm_fd < 0 ? made->kvm_fd : cpuid_prepare(made, cpuid, error);
+	result = made->kvm_fd < 0
+			 ? made->kvm_fd
+			 : kvm_cpuid_offer(made->kvm_fd, config->vp_count, made->cpuid, error);
 	if (result)
 		goto err_destroy;
 	result = machine_make(made);
 	if (!result)
-		result = vps_make(made, cpuid);
+		result = vps_make(made);
 	if (result) {
 		vm_error_set(error, result == -ENOMEM ? EXIT_NO_MEMORY : EXIT_INTERNAL, result,
 			     "KVM cannot make a partition of %u VPs: %s", config->vp_count,
@@ -258,19 +235,17 @@ static int partition_create(const struct engine_config *config, struct engine_pa
 		goto err_destroy;
 	}
 	*partition = made;
-	goto out;
+	return 0;
 
 err_destroy:
 	partition_destroy(made);
-out:
-	free(cpuid);
 	return result;
 }
 
 static int partition_start(struct engine_partition *partition, const struct engine_boot *boot,
 			   struct vm_error *error)
 {
-	int result = kvm_vp_set_boot(&partition->vps[0], boot);
+	int result = boot ? kvm_vp_set_boot(&partition->vps[0], boot) : 0;
 
 	for (size_t i = 0; i < partition->vp_count && !result; i++)
 		result = kvm_vp_thread_start(&partition->vps[i]);
@@ -338,4 +313,14 @@ const struct engine_ops engine_kvm = {
 	.disconnect_event = event_disconnect,
 	.get_sint_fds = sint_fds_get,
 	.get_line_fd = line_fd_get,
+	.pause = kvm_vps_pause,
+	.resume = kvm_vps_resume,
+	.save = kvm_partition_save,
+	.restore = kvm_partition_restore,
+	.save_cpu = kvm_cpu_save,
+	.check_cpu = kvm_cpu_check,
+	.dirty_start = kvm_dirty_start,
+	.dirty_stop = kvm_dirty_stop,
+	.dirty_fetch = kvm_dirty_fetch,
+	.throttle = kvm_vps_throttle,
 };

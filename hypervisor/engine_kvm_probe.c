@@ -31,6 +31,11 @@ int kvm_ioctl_value(int fd, unsigned long request, unsigned long argument)
 	return result < 0 ? -errno : result;
 }
 
+bool kvm_has(int fd, int capability)
+{
+	return ioctl(fd, KVM_CHECK_EXTENSION, capability) > 0;
+}
+
 static bool line_has_word(char *line, const char *word)
 {
 	char *rest = NULL;
@@ -86,7 +91,7 @@ static int capabilities_check(int fd, struct vm_error *error)
 		return vm_error_set(error, EXIT_NO_KVM, -ENOTSUP,
 				    "no usable KVM: /dev/kvm speaks another version");
 	for (size_t i = 0; i < sizeof(needed) / sizeof(needed[0]); i++)
-		if (ioctl(fd, KVM_CHECK_EXTENSION, needed[i].capability) <= 0)
+		if (!kvm_has(fd, needed[i].capability))
 			return vm_error_set(error, EXIT_NO_KVM, -ENOTSUP,
 					    "no usable KVM: it lacks %s (Linux 5.11 or later has "
 					    "it)",

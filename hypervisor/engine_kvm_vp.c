@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A virtual processor of the KVM engine: its state at reset, and the thread that runs it and serves
- * its exits. A thread is kicked out of the guest by a signal whose handler sets immediate_exit, so
- * that a kick just before KVM_RUN is not lost.
+ * A virtual processor of the KVM engine: its state at reset, and what its exits ask for. The thread
+ * that runs it is in engine_kvm_run.c.
  */
 #include <errno.h>
 #include <inttypes.h>
 #include <linux/kvm.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,8 +16,6 @@
 #include "hypervisor/engine_kvm_internal.h"
 #include "vmbus/guest_memory.h"
 #include "wire/tlfs.h"
-
-#define KICK_SIGNAL (SIGRTMIN + 1)
 
 #define MSR_MTRR_DEF_TYPE      0x2ffu
 #define MTRR_ENABLED_WRITEBACK 0xc06u
@@ -39,37 +35,18 @@
 #define CRASH_TEXT_BYTES 4096
 #define EXIT_TEXT_BYTES	 400
 
-enum vp_next {
-	VP_CONTINUE,
-	VP_STOP,
-};
-
-static _Thread_local struct kvm_run *current_run;
-
-static void kick_handler(int signal_number)
-{
-	(void)signal_number;
-	if (current_run)
-		current_run->immediate_exit = 1;
-}
-
-static int kick_handler_install(void)
-{
-	struct sigaction action = {.sa_handler = kick_handler};
-
-	return sigaction(KICK_SIGNAL, &action, NULL) ? -errno : 0;
-}
-
 /* ---- making a VP ---- */
 
-static int cpuid_apply(const struct kvm_vp *vp, const struct cpuid_table *table)
+int kvm_vp_set_cpuid(const struct kvm_vp *vp)
 {
+	struct cpuid_table *table = vp->partition->cpuid;
 	struct kvm_cpuid2 *list =
 		calloc(1, sizeof(*list) + table->count * sizeof(list->entries[0]));
 	int result;
 
 	if (!list)
 		return -ENOMEM;
+	cpuid_set_vp(table, vp->index, vp->partition->config.vp_count);
 	list->nent = (uint32_t)table->count;
 	for (size_t i = 0; i < table->count; i++) {
 		const struct cpuid_leaf *leaf = &table->leaves[i];
@@ -103,21 +80,24 @@ static int msr_access(const struct kvm_vp *vp, unsigned long request, struct kvm
 	return result == 1 ? 0 : result < 0 ? result : -EINVAL;
 }
 
-static int msr_set(const struct kvm_vp *vp, uint32_t index, uint64_t value)
+int kvm_msr_set(const struct kvm_vp *vp, uint32_t index, uint64_t value)
 {
 	struct kvm_msr_entry entry = {.index = index, .data = value};
 
 	return msr_access(vp, KVM_SET_MSRS, &entry);
 }
 
-static uint64_t msr_get(const struct kvm_vp *vp, uint32_t index)
+int kvm_msr_get(const struct kvm_vp *vp, uint32_t index, uint64_t *value)
 {
 	struct kvm_msr_entry entry = {.index = index};
+	int result = msr_access(vp, KVM_GET_MSRS, &entry);
 
-	return msr_access(vp, KVM_GET_MSRS, &entry) ? 0 : entry.data;
+	if (!result)
+		*value = entry.data;
+	return result;
 }
 
-int kvm_vp_create(struct engine_partition *partition, struct cpuid_table *cpuid)
+int kvm_vp_create(struct engine_partition *partition)
 {
 	uint32_t index = (uint32_t)partition->vp_count;
 	struct kvm_vp *vp = &partition->vps[index];
@@ -134,12 +114,11 @@ int kvm_vp_create(struct engine_partition *partition, struct cpuid_table *cpuid)
 	if (run == MAP_FAILED)
 		return -errno;
 	vp->run = run;
-	cpuid_set_vp(cpuid, index, partition->config.vp_count);
-	result = cpuid_apply(vp, cpuid);
+	result = kvm_vp_set_cpuid(vp);
 	if (!result)
 		result = kvm_ioctl(vp->fd, KVM_ENABLE_CAP, &synic);
 	if (!result)
-		result = msr_set(vp, MSR_MTRR_DEF_TYPE, MTRR_ENABLED_WRITEBACK);
+		result = kvm_msr_set(vp, MSR_MTRR_DEF_TYPE, MTRR_ENABLED_WRITEBACK);
 	return result;
 }
 
@@ -200,15 +179,16 @@ int kvm_vp_set_boot(struct kvm_vp *vp, const struct engine_boot *boot)
 
 /* ---- exits ---- */
 
-static enum vp_next vp_exited(struct kvm_vp *vp, enum engine_exit_reason reason, const char *text)
+static enum kvm_vp_next vp_exited(struct kvm_vp *vp, enum engine_exit_reason reason,
+				  const char *text)
 {
 	const struct engine_config *config = &vp->partition->config;
 
 	config->events->exited(config->ctx, vp->index, reason, text);
-	return VP_STOP;
+	return KVM_VP_STOP;
 }
 
-static enum vp_next vp_failed(struct kvm_vp *vp, const char *what, uint64_t detail)
+enum kvm_vp_next kvm_vp_failed(struct kvm_vp *vp, const char *what, uint64_t detail)
 {
 	char text[EXIT_TEXT_BYTES];
 	struct kvm_regs regs = {0};
@@ -219,28 +199,28 @@ static enum vp_next vp_failed(struct kvm_vp *vp, const char *what, uint64_t deta
 	return vp_exited(vp, ENGINE_EXIT_FAILED, text);
 }
 
-static enum vp_next exit_io(struct kvm_vp *vp)
+static enum kvm_vp_next exit_io(struct kvm_vp *vp)
 {
 	const struct engine_config *config = &vp->partition->config;
 	struct kvm_run *run = vp->run;
 	uint8_t *data = (uint8_t *)run + run->io.data_offset;
-	enum vp_next next = VP_CONTINUE;
+	enum kvm_vp_next next = KVM_VP_CONTINUE;
 
 	for (uint32_t i = 0; i < run->io.count; i++) {
 		if (config->events->port_io(config->ctx, run->io.port,
 					    run->io.direction == KVM_EXIT_IO_OUT, data,
 					    run->io.size) == ENGINE_PORT_STOP_VP)
-			next = VP_STOP;
+			next = KVM_VP_STOP;
 		data += run->io.size;
 	}
 	return next;
 }
 
-static enum vp_next exit_mmio(struct kvm_vp *vp)
+static enum kvm_vp_next exit_mmio(struct kvm_vp *vp)
 {
 	if (!vp->run->mmio.is_write) /* nobody answers: a bus reads as ones */
 		memset(vp->run->mmio.data, 0xff, sizeof(vp->run->mmio.data));
-	return VP_CONTINUE;
+	return KVM_VP_CONTINUE;
 }
 
 static uint64_t post_message(struct kvm_vp *vp, uint64_t input, uint64_t gpa)
@@ -260,7 +240,7 @@ static uint64_t post_message(struct kvm_vp *vp, uint64_t input, uint64_t gpa)
 					    message.payload, message.payload_size);
 }
 
-static enum vp_next exit_hyperv(struct kvm_vp *vp)
+static enum kvm_vp_next exit_hyperv(struct kvm_vp *vp)
 {
 	const struct engine_config *config = &vp->partition->config;
 	struct kvm_hyperv_exit *hyperv = &vp->run->hyperv;
@@ -273,7 +253,7 @@ static enum vp_next exit_hyperv(struct kvm_vp *vp)
 			.siefp = hyperv->u.synic.evt_page,
 		};
 		config->events->synic_changed(config->ctx, vp->index, &vp->synic);
-		return VP_CONTINUE;
+		return KVM_VP_CONTINUE;
 	case KVM_EXIT_HYPERV_HCALL:
 		switch (hyperv->u.hcall.input & HV_HYPERCALL_CODE_MASK) {
 		case HV_CALL_POST_MESSAGE:
@@ -287,9 +267,9 @@ static enum vp_next exit_hyperv(struct kvm_vp *vp)
 			hyperv->u.hcall.result = HV_STATUS_INVALID_HYPERCALL_CODE;
 			break;
 		}
-		return VP_CONTINUE;
+		return KVM_VP_CONTINUE;
 	default:
-		return VP_CONTINUE;
+		return KVM_VP_CONTINUE;
 	}
 }
 
@@ -327,13 +307,13 @@ static void crash_message_read(const struct kvm_vp *vp, uint64_t gpa, uint64_t l
 	line_append(text, size, line);
 }
 
-static enum vp_next guest_crashed(struct kvm_vp *vp, uint64_t control)
+static enum kvm_vp_next guest_crashed(struct kvm_vp *vp, uint64_t control)
 {
 	char text[EXIT_TEXT_BYTES];
-	uint64_t p[HV_CRASH_PARAMETER_COUNT];
+	uint64_t p[HV_CRASH_PARAMETER_COUNT] = {0};
 
 	for (uint32_t i = 0; i < HV_CRASH_PARAMETER_COUNT; i++)
-		p[i] = msr_get(vp, HV_MSR_CRASH_P0 + i);
+		(void)kvm_msr_get(vp, HV_MSR_CRASH_P0 + i, &p[i]);
 	if (control & HV_CRASH_CTL_NOTIFY_MESSAGE) {
 		snprintf(text, sizeof(text), "the guest reported a crash");
 		crash_message_read(vp, p[3], p[4], text, sizeof(text));
@@ -346,22 +326,22 @@ static enum vp_next guest_crashed(struct kvm_vp *vp, uint64_t control)
 	return vp_exited(vp, ENGINE_EXIT_CRASH, text);
 }
 
-static enum vp_next exit_wrmsr(struct kvm_vp *vp)
+static enum kvm_vp_next exit_wrmsr(struct kvm_vp *vp)
 {
 	vp->run->msr.error = vp->run->msr.index != HV_MSR_CRASH_CTL;
 	if (!vp->run->msr.error && vp->run->msr.data & HV_CRASH_CTL_NOTIFY)
 		return guest_crashed(vp, vp->run->msr.data);
-	return VP_CONTINUE;
+	return KVM_VP_CONTINUE;
 }
 
-static enum vp_next exit_rdmsr(struct kvm_vp *vp)
+static enum kvm_vp_next exit_rdmsr(struct kvm_vp *vp)
 {
 	vp->run->msr.error = vp->run->msr.index != HV_MSR_CRASH_CTL;
 	vp->run->msr.data = HV_CRASH_CTL_NOTIFY | HV_CRASH_CTL_NOTIFY_MESSAGE;
-	return VP_CONTINUE;
+	return KVM_VP_CONTINUE;
 }
 
-static enum vp_next exit_system_event(struct kvm_vp *vp)
+static enum kvm_vp_next exit_system_event(struct kvm_vp *vp)
 {
 	switch (vp->run->system_event.type) {
 	case KVM_SYSTEM_EVENT_RESET:
@@ -369,11 +349,11 @@ static enum vp_next exit_system_event(struct kvm_vp *vp)
 	case KVM_SYSTEM_EVENT_CRASH:
 		return guest_crashed(vp, 0);
 	default:
-		return vp_failed(vp, "unknown system event", vp->run->system_event.type);
+		return kvm_vp_failed(vp, "unknown system event", vp->run->system_event.type);
 	}
 }
 
-static enum vp_next exit_serve(struct kvm_vp *vp)
+enum kvm_vp_next kvm_vp_serve(struct kvm_vp *vp)
 {
 	struct kvm_run *run = vp->run;
 
@@ -392,78 +372,16 @@ static enum vp_next exit_serve(struct kvm_vp *vp)
 		return exit_system_event(vp);
 	case KVM_EXIT_INTR:
 	case KVM_EXIT_IRQ_WINDOW_OPEN:
-		return VP_CONTINUE;
+		return KVM_VP_CONTINUE;
 	case KVM_EXIT_SHUTDOWN:
 		return vp_exited(vp, ENGINE_EXIT_FAULT, "triple fault");
 	case KVM_EXIT_FAIL_ENTRY:
-		return vp_failed(vp, "the processor refused to enter the guest",
-				 run->fail_entry.hardware_entry_failure_reason);
+		return kvm_vp_failed(vp, "the processor refused to enter the guest",
+				     run->fail_entry.hardware_entry_failure_reason);
 	case KVM_EXIT_INTERNAL_ERROR:
-		return vp_failed(vp, "KVM gave up on an instruction or event",
-				 run->internal.suberror);
+		return kvm_vp_failed(vp, "KVM gave up on an instruction or event",
+				     run->internal.suberror);
 	default:
-		return vp_failed(vp, "unexpected exit", run->exit_reason);
-	}
-}
-
-/* ---- the thread ---- */
-
-static void *vp_thread(void *argument)
-{
-	struct kvm_vp *vp = argument;
-	enum vp_next next = VP_CONTINUE;
-	sigset_t kick;
-
-	current_run = vp->run;
-	sigemptyset(&kick);
-	sigaddset(&kick, KICK_SIGNAL);
-	pthread_sigmask(SIG_UNBLOCK, &kick, NULL);
-	/* acquire: partner of the release in kvm_vps_stop(); after it a signal follows */
-	while (next == VP_CONTINUE &&
-	       !atomic_load_explicit(&vp->partition->stopping, memory_order_acquire)) {
-		int result = kvm_ioctl_value(vp->fd, KVM_RUN, 0);
-
-		if (!result)
-			next = exit_serve(vp);
-		else if (result != -EINTR && result != -EAGAIN)
-			next = vp_failed(vp, "KVM_RUN failed", (uint64_t)-result);
-	}
-	current_run = NULL;
-	return NULL;
-}
-
-int kvm_vp_thread_start(struct kvm_vp *vp)
-{
-	char name[16];
-	sigset_t all;
-	sigset_t before;
-	int result = kick_handler_install();
-
-	if (result)
-		return result;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are the main thread's */
-	result = -pthread_create(&vp->thread, NULL, vp_thread, vp);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	if (result)
-		return result;
-	vp->thread_started = true;
-	snprintf(name, sizeof(name), "vp%u", vp->index);
-	pthread_setname_np(vp->thread, name);
-	return 0;
-}
-
-void kvm_vps_stop(struct engine_partition *partition)
-{
-	/* release: partner of the acquire in vp_thread() */
-	atomic_store_explicit(&partition->stopping, true, memory_order_release);
-	for (size_t i = 0; i < partition->vp_count; i++)
-		if (partition->vps[i].thread_started)
-			pthread_kill(partition->vps[i].thread, KICK_SIGNAL);
-	for (size_t i = 0; i < partition->vp_count; i++) {
-		if (!partition->vps[i].thread_started)
-			continue;
-		pthread_join(partition->vps[i].thread, NULL);
-		partition->vps[i].thread_started = false;
+		return kvm_vp_failed(vp, "unexpected exit", run->exit_reason);
 	}
 }

@@ -144,7 +144,7 @@ void tls_certificate_name(gnutls_x509_crt_t certificate, char *name, size_t size
 
 /* ---- files ---- */
 
-#define SETUP_HINT "see `man lunar-tls`"
+#define SETUP_HINT "see `lunar tls --help`"
 
 static int file_read(const char *path, bool secret, gnutls_datum_t *content, struct vm_error *error)
 {

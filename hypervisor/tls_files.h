@@ -2,7 +2,7 @@
 /*
  * The files of a TLS directory (ca.crt, host.crt, host.key): making them for a lab, and saying what
  * is in them. Keys are ECDSA P-256, in PEM (PKCS #8); key files are made with mode 0600, and no
- * file that exists is ever replaced.
+ * file that exists is replaced unless it was asked for.
  */
 #ifndef LUNAR_HYPERVISOR_TLS_FILES_H
 #define LUNAR_HYPERVISOR_TLS_FILES_H
@@ -19,6 +19,7 @@
 #define TLS_FILES_HOST_KEY   "host.key"
 #define TLS_FILES_MAX_NAMES  32
 #define TLS_FILES_NAME_BYTES 256
+#define TLS_FILES_PATH_BYTES 1024
 
 /* Makes directory (where it is missing, 0700) with ca.crt and ca.key. Returns 0, or -errno with
  * *error (-EEXIST: there is one). */
@@ -34,9 +35,21 @@ int tls_files_make_ca(const char *directory, const char *common_name, uint32_t d
 int tls_files_make_host(const char *ca_directory, const char *directory, const char *const *names,
 			size_t name_count, uint32_t days, struct vm_error *error);
 
+/* As tls_files_make_host(), valid between two times (Unix seconds). */
+int tls_files_make_host_between(const char *ca_directory, const char *directory,
+				const char *const *names, size_t name_count, int64_t not_before,
+				int64_t not_after, struct vm_error *error);
+
+/*
+ * Copies ca.crt, host.crt and host.key from one directory to another (NULL: the one in force; made
+ * where it is missing), after they were found usable: each appears whole, or not at all. replace:
+ * over what is there. Returns 0, or -errno with *error (-EEXIST: there are some).
+ */
+int tls_files_install(const char *from, const char *to, bool replace, struct vm_error *error);
+
 struct tls_files_certificate {
 	bool present;
-	char file[TLS_FILES_NAME_BYTES];
+	char file[TLS_FILES_PATH_BYTES];
 	char subject[TLS_FILES_NAME_BYTES]; /* as RFC 4514: "CN=host2" */
 	char issuer[TLS_FILES_NAME_BYTES];
 	char fingerprint[65]; /* SHA-256, hexadecimal */
@@ -47,7 +60,7 @@ struct tls_files_certificate {
 };
 
 struct tls_files_report {
-	char directory[TLS_FILES_NAME_BYTES];
+	char directory[TLS_FILES_PATH_BYTES];
 	struct tls_files_certificate ca;
 	struct tls_files_certificate host;
 	bool usable;	       /* a move would work with these, as far as this host can tell */

@@ -157,9 +157,22 @@ static int forge_restore(struct forged *forged)
 	return rc;
 }
 
-static const struct forged_channel first = {1, 0xaa, 0, OFFERED, 0, 0, 0};
-static const struct forged_channel second = {2, 0xbb, 0, OFFERED, 0, 0, 0};
-static const struct forged_channel first_open = {1, 0xaa, 0, OFFERED | OPEN, 9, 0, 4};
+#define FIRST                                                                                      \
+	{                                                                                          \
+		1, 0xaa, 0, OFFERED, 0, 0, 0                                                       \
+	}
+#define SECOND                                                                                     \
+	{                                                                                          \
+		2, 0xbb, 0, OFFERED, 0, 0, 0                                                       \
+	}
+#define FIRST_OPEN                                                                                 \
+	{                                                                                          \
+		1, 0xaa, 0, OFFERED | OPEN, 9, 0, 4                                                \
+	}
+
+static const struct forged_channel first = FIRST;
+static const struct forged_channel second = SECOND;
+static const struct forged_channel first_open = FIRST_OPEN;
 static const struct forged_gpadl ring = {.relid = 1, 9, LIVE, 1, .pages = 8};
 
 /* ---- tests ---- */
@@ -305,17 +318,17 @@ static void connection_comes_first_and_once_and_is_one_that_we_speak(void **stat
 static void channels_that_no_guest_could_have_are_refused(void **state)
 {
 	static const struct forged_channel bad[][2] = {
-		{first, {1, 0xbb, 0, OFFERED, 0, 0, 0}},    /* relid twice */
-		{first, {3, 0xaa, 0, OFFERED, 0, 0, 0}},    /* primary twice */
-		{first, {0, 0xbb, 0, OFFERED, 0, 0, 0}},    /* relids begin with 1 */
-		{first, {2048, 0xbb, 0, OFFERED, 0, 0, 0}}, /* and end with 2047 */
-		{first, {3, 0xaa, 1, OFFERED, 0, 0, 0}},    /* sub of a closed primary */
-		{second, {3, 0xaa, 1, OFFERED, 0, 0, 0}},   /* sub without a primary */
-		{first, {3, 0xaa, 9, OFFERED, 0, 0, 0}},    /* more subs than it has */
-		{first, {2, 0xbb, 0, OPEN, 9, 0, 4}},	    /* open but not offered */
-		{first, {2, 0xbb, 0, RESCINDED, 0, 0, 0}},  /* rescinded but not offered */
-		{first, {2, 0xdd, 0, RESCINDED | OFFERED | OPEN, 9, 0, 4}},
-		{first_open, second}, /* without a ring */
+		{FIRST, {1, 0xbb, 0, OFFERED, 0, 0, 0}},    /* relid twice */
+		{FIRST, {3, 0xaa, 0, OFFERED, 0, 0, 0}},    /* primary twice */
+		{FIRST, {0, 0xbb, 0, OFFERED, 0, 0, 0}},    /* relids begin with 1 */
+		{FIRST, {2048, 0xbb, 0, OFFERED, 0, 0, 0}}, /* and end with 2047 */
+		{FIRST, {3, 0xaa, 1, OFFERED, 0, 0, 0}},    /* sub of a closed primary */
+		{SECOND, {3, 0xaa, 1, OFFERED, 0, 0, 0}},   /* sub without a primary */
+		{FIRST, {3, 0xaa, 9, OFFERED, 0, 0, 0}},    /* more subs than it has */
+		{FIRST, {2, 0xbb, 0, OPEN, 9, 0, 4}},	    /* open but not offered */
+		{FIRST, {2, 0xbb, 0, RESCINDED, 0, 0, 0}},  /* rescinded but not offered */
+		{FIRST, {2, 0xdd, 0, RESCINDED | OFFERED | OPEN, 9, 0, 4}},
+		{FIRST_OPEN, SECOND}, /* without a ring */
 	};
 	struct forged forged;
 

@@ -127,6 +127,14 @@ void util_guest_fini(struct util_guest *guest)
 	close(guest->sint);
 }
 
+void util_guest_change_host(struct util_guest *guest)
+{
+	require(guest->kick == -1, "the last host still listens");
+	vmbus_server_destroy(guest->server);
+	require(vmbus_server_create(&server_ops, guest, 2, &guest->server) == 0, "server");
+	guest->bus.server = guest->server;
+}
+
 /* ---- the guest's VMBus driver ---- */
 
 static void post(struct util_guest *guest, const void *message, size_t length)

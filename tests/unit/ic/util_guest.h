@@ -55,6 +55,9 @@ struct util_guest {
 /* Memory, loop, bus: then the test makes its component on guest->bus, and connects. */
 void util_guest_init(struct util_guest *guest);
 void util_guest_fini(struct util_guest *guest);
+/* Another host, after the component of the last one was destroyed: a new bus and no event
+ * connected; the guest and its memory are as they were. */
+void util_guest_change_host(struct util_guest *guest);
 /* INITIATE_CONTACT and REQUEST_OFFERS: fills relid and interface_type. */
 void util_guest_connect(struct util_guest *guest);
 /* Opens the channel with fresh rings, interrupts to VP 0. */

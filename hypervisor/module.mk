@@ -9,3 +9,4 @@ hypervisor_DEPS := base vmbus ic
 hypervisor_PKGS := libcyaml yaml-0.1 libmicrohttpd jansson gnutls liblz4 libzstd
 hypervisor_PROGS := vmwp
 hypervisor_TEST_SRCS := tests/unit/vmbus/memory_fixture.c tests/unit/vmbus/server_fixture.c
+hypervisor_TEST_SRCS += tests/unit/hypervisor/tls_fixture.c

@@ -15,11 +15,19 @@ from testbed.console import Console
 from testbed.host import Host, Vm
 
 PORT = 49300
-CPU = ("host,migratable=on,kvm=off,hv-relaxed,hv-vapic,hv-time,hv-vpindex,hv-runtime,hv-synic,hv-stimer,hv-stimer-direct,hv-tlbflush,"
-       "hv-ipi,hv-frequencies")
+CPU = ("host,migratable=on,kvm=off,hv-relaxed,hv-vapic,hv-time,hv-vpindex,hv-runtime,hv-synic,hv-stimer,hv-stimer-direct,"
+       "hv-tlbflush,hv-ipi,hv-frequencies")
 TLS_DIRECTORY = "/run/peer-tls"
 # No limit of QEMU's own on the wire; its default downtime target is that of ours too (300 ms).
 PARAMETERS = {"max-bandwidth": 1 << 40, "downtime-limit": 300}
+
+
+def install_tls(host: Host) -> None:
+    """The host's own certificates (lunar tls) by the names that QEMU looks for."""
+    names = {"ca-cert.pem": "ca.crt", "server-cert.pem": "host.crt", "server-key.pem": "host.key", "client-cert.pem": "host.crt",
+             "client-key.pem": "host.key"}
+    links = "; ".join(f"ln -sf {host.tls_dir}/{ours} {TLS_DIRECTORY}/{theirs}" for theirs, ours in names.items())
+    host.run(f"mkdir -p {TLS_DIRECTORY}; {links}", check=True)
 
 
 class Qmp:

@@ -47,8 +47,8 @@ class QemuHost(Host):
         self._taps = [self.uplink_tap, self.mgmt_tap, *([f"br-{self.name}"] if bridge_nic else [])]
         for tap in self._taps:
             network.add_tap(tap, network.MGMT if tap == self.mgmt_tap else network.LAN)
-        cmdline = (f"console=ttyS0 quiet panic=-1 tsc=reliable mitigations=off lunar.name={self.name} lunar.mgmt={self.mgmt_address}/24 "
-                   f"lunar.uplink={UPLINK_PCI} lunar.huge={huge_pages}")
+        cmdline = ("console=ttyS0 quiet panic=-1 tsc=reliable mitigations=off "
+                   f"lunar.name={self.name} lunar.mgmt={self.mgmt_address}/24 lunar.uplink={UPLINK_PCI} lunar.huge={huge_pages}")
         argv = ["qemu-system-x86_64", "-name", self.name, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
                 "-machine", "pc", "-accel", "tcg,thread=multi,tb-size=512", "-cpu", CPU,
                 "-smp", str(cpus), "-m", str(memory_mib),

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # The targets that need more than a compiler: packages, the demonstration, all tests, fuzzing.
-.PHONY: deps demo test e2e fuzz bench
+.PHONY: deps demo test e2e fuzz bench bench-migrate soak-migrate
 
 deps:
 	$(Q)testbed/deps
@@ -21,3 +21,10 @@ fuzz:
 bench: deps all
 	$(Q)bench/boot
 	$(Q)bench/throughput
+# A move beside QEMU's live migration, on the same two hosts; about ten minutes.
+bench-migrate: deps all
+	$(Q)bench/migrate
+# N moves back and forth under verified I/O; the last line is 'N moves, M errors'.
+soak-migrate: N = 50
+soak-migrate: deps all
+	$(Q)tests/soak-migrate $(N)

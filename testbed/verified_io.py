@@ -36,13 +36,14 @@ class VerifiedIo:
 
     _numbers = itertools.count(1)
 
-    def __init__(self, bed: Bed, guest: Guest, target: Target, disk: str, mib: int = 32, options: str = ""):
-        self._bed, self._guest, self._target, self._mib = bed, guest, target, mib
+    def __init__(self, bed: Bed, guest: Guest, target: Target, disk: str, mib: int = 32, skip_mib: int = 0):
+        self._bed, self._guest, self._target = bed, guest, target
+        self._area = f"--mib {mib} --skip {skip_mib}"
         number = next(self._numbers)
         self._report, self._log = f"/tmp/io-{number}.json", f"/tmp/io-{number}.log"
         [self.tsih] = bed.san.tsihs(target)
         self._capture = Capture(f"lan-{bed.san.namespace.name}", Path(bed.directory) / f"sessions-{number}.pcap", SESSION_CHANGES)
-        self._pid = guest.run(f"ioverify run {disk} --mib {mib} --report {self._report} {options} >{self._log} 2>&1 & "
+        self._pid = guest.run(f"ioverify run {disk} {self._area} --report {self._report} >{self._log} 2>&1 & "
                               "echo $!").out.split()[-1]
         process.wait_until("I/O begins", lambda: self.requests() > 0, 30, 0.2)
 
@@ -73,7 +74,7 @@ class VerifiedIo:
                                             f"{self._guest.run(f'tail -n 5 {self._log}; ps | grep ioverify', check=False).out}")
             time.sleep(0.3)
         # The target's page cache is ours too: what the guest was told is done can be read here.
-        on_san = json.loads(process.run([paths.BIN / "ioverify", "check", self._target.luns[1], "--mib", str(self._mib)], 60,
+        on_san = json.loads(process.run([paths.BIN / "ioverify", "check", self._target.luns[1], *self._area.split()], 60,
                                         check=False).splitlines()[-1])
         self._capture.stop()
         changes = self._capture.sources("")

@@ -107,6 +107,12 @@ def bed() -> Iterator[Bed]:
         built.close()
 
 
+@pytest.fixture(scope="session")
+def moves(bed: Bed) -> None:
+    """The hosts take VMs from each other."""
+    bed.start_moves()
+
+
 @pytest.fixture
 def host1(bed: Bed) -> Host:
     """The first host."""

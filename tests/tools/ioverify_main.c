@@ -4,8 +4,8 @@
  * blocks past the cache, several in flight, each read compared with what was written last; at the
  * end all of it is read once more.
  *
- * ioverify run DEVICE --mib N [--depth N] [--writes PERCENT] [--max-blocks N] [--seconds N] [--rate
- * REQUESTS-PER-SECOND]
+ * ioverify run DEVICE --mib N [--skip MIB] [--depth N] [--writes PERCENT] [--max-blocks N]
+ * [--seconds N] [--rate REQUESTS-PER-SECOND]
  *          [--report FILE] [--table FILE]
  *     Until SIGTERM. The report (JSON) is renewed each second, and has "ended": true when all was
  * verified. ioverify check FILE --mib N [--table FILE] Elsewhere: whether each block of FILE is
@@ -50,6 +50,7 @@ struct request {
 struct run {
 	int device;
 	aio_context_t aio;
+	uint64_t skipped_bytes; /* before the first block */
 	uint64_t blocks;
 	uint32_t *generations; /* by block: of the last write that was done */
 	uint8_t *busy;	       /* by block */
@@ -86,6 +87,11 @@ static void name_error(const struct run *run, const char *what, uint64_t block, 
 			status < 0 ? strerror((int)-status) : "wrong content");
 }
 
+static off_t block_offset(const struct run *run, uint64_t block)
+{
+	return (off_t)(run->skipped_bytes + block * BLOCK_BYTES);
+}
+
 /* A free run of blocks for a request, marked busy; fewer than wanted where that is all. False: try
  * again later. */
 static bool take_blocks(struct run *run, struct request *request)
@@ -110,7 +116,7 @@ static int submit(struct run *run, struct request *request)
 	request->iocb.aio_fildes = (uint32_t)run->device;
 	request->iocb.aio_buf = (uint64_t)(uintptr_t)request->data;
 	request->iocb.aio_nbytes = (uint64_t)request->count * BLOCK_BYTES;
-	request->iocb.aio_offset = (int64_t)(request->block * BLOCK_BYTES);
+	request->iocb.aio_offset = (int64_t)block_offset(run, request->block);
 	request->iocb.aio_data = (uint64_t)(uintptr_t)request;
 	request->start_ns = clock_ns();
 	if (run->in_flight == 0)
@@ -253,7 +259,7 @@ static int scrub(struct run *run, bool adopt)
 		uint32_t count = (uint32_t)(run->blocks - block < SCRUB_BLOCKS ? run->blocks - block
 									       : SCRUB_BLOCKS);
 		size_t bytes = (size_t)count * BLOCK_BYTES;
-		ssize_t got = pread(run->device, data, bytes, (off_t)(block * BLOCK_BYTES));
+		ssize_t got = pread(run->device, data, bytes, block_offset(run, block));
 
 		if (got != (ssize_t)bytes) {
 			run->errors++;
@@ -367,7 +373,7 @@ static int command_check(struct run *run, const char *path, const char *table)
 	for (uint64_t block = 0; block < run->blocks; block++) {
 		uint8_t *data = run->requests[0].data;
 
-		if (pread(run->device, data, BLOCK_BYTES, (off_t)(block * BLOCK_BYTES)) !=
+		if (pread(run->device, data, BLOCK_BYTES, block_offset(run, block)) !=
 		    BLOCK_BYTES) {
 			fprintf(stderr, "ioverify: %s: no block %" PRIu64 "\n", path, block);
 			return 1;
@@ -401,6 +407,7 @@ static int usage(void)
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {{"mib", required_argument, NULL, 'm'},
+						{"skip", required_argument, NULL, 'k'},
 						{"depth", required_argument, NULL, 'd'},
 						{"writes", required_argument, NULL, 'w'},
 						{"max-blocks", required_argument, NULL, 'b'},
@@ -417,6 +424,8 @@ int main(int argc, char **argv)
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		if (option == 'm')
 			run.blocks = option_number("--mib", optarg, 1, 1 << 16) * BLOCKS_A_MIB;
+		else if (option == 'k')
+			run.skipped_bytes = option_number("--skip", optarg, 0, 1 << 20) << 20;
 		else if (option == 'd')
 			run.depth = (unsigned int)option_number("--depth", optarg, 1, MAX_DEPTH);
 		else if (option == 'w')

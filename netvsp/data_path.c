@@ -23,6 +23,7 @@ static void tick(void *ctx)
 
 int data_path_create(const struct data_path_config *config, struct data_path **out)
 {
+	const char *name = config->name ? config->name : "lunar";
 	struct data_path *path = calloc(1, sizeof(*path));
 	struct worker_config worker = {
 		.cpu = config->cpu, .round_end = end_round, .tick = tick, .ctx = path};
@@ -30,10 +31,10 @@ int data_path_create(const struct data_path_config *config, struct data_path **o
 
 	if (!path)
 		return -ENOMEM;
-	err = mbuf_pools_create(config->memory_megabytes, &path->pools);
+	err = mbuf_pools_create(name, config->memory_megabytes, &path->pools);
 	if (err)
 		goto err_free;
-	err = vswitch_create(&config->sw, &path->sw);
+	err = vswitch_create(name, &config->sw, &path->sw);
 	if (err)
 		goto err_pools;
 	err = worker_create(&worker, &path->worker);

@@ -18,6 +18,7 @@ struct data_path {
 };
 
 struct data_path_config {
+	const char *name;	       /* of DPDK's objects, at most 12 characters; NULL: "lunar" */
 	unsigned int memory_megabytes; /* of DPDK's in all */
 	int cpu;		       /* of the worker; -1: any */
 	struct vswitch_config sw;

@@ -5,6 +5,7 @@
 #include "netvsp/mbuf_pools.h"
 
 #include <errno.h>
+#include <stdio.h>
 
 #include <rte_errno.h>
 #include <rte_lcore.h>
@@ -16,15 +17,18 @@
 #define CACHE_LARGE	 32u
 #define MAX_BUFFERS	 262144u
 
-static struct rte_mempool *create_pool(const char *name, unsigned int count, unsigned int cache,
-				       size_t room)
+static struct rte_mempool *create_pool(const char *set, const char *kind, unsigned int count,
+				       unsigned int cache, size_t room)
 {
+	char name[RTE_MEMPOOL_NAMESIZE];
+
+	snprintf(name, sizeof(name), "%.12s_%s", set, kind);
 	return rte_pktmbuf_pool_create(name, count, cache, 0,
 				       room ? (uint16_t)(room + RTE_PKTMBUF_HEADROOM) : 0,
 				       (int)SOCKET_ID_ANY);
 }
 
-int mbuf_pools_create(unsigned int memory_megabytes, struct mbuf_pools *pools)
+int mbuf_pools_create(const char *name, unsigned int memory_megabytes, struct mbuf_pools *pools)
 {
 	unsigned int quarter_bytes;
 	unsigned int small, large;
@@ -39,11 +43,11 @@ int mbuf_pools_create(unsigned int memory_megabytes, struct mbuf_pools *pools)
 	if (small > MAX_BUFFERS)
 		small = MAX_BUFFERS;
 	*pools = (struct mbuf_pools){0};
-	pools->small = create_pool("lunar_small", small, CACHE_SMALL, MBUF_SMALL_ROOM);
+	pools->small = create_pool(name, "small", small, CACHE_SMALL, MBUF_SMALL_ROOM);
 	if (pools->small)
-		pools->large = create_pool("lunar_large", large, CACHE_LARGE, MBUF_LARGE_ROOM);
+		pools->large = create_pool(name, "large", large, CACHE_LARGE, MBUF_LARGE_ROOM);
 	if (pools->large)
-		pools->indirect = create_pool("lunar_indirect", small, CACHE_SMALL, 0);
+		pools->indirect = create_pool(name, "indirect", small, CACHE_SMALL, 0);
 	if (!pools->indirect) {
 		int err = rte_errno ? -rte_errno : -ENOMEM;
 

@@ -21,9 +21,10 @@ struct mbuf_pools {
 	struct rte_mempool *indirect;
 };
 
-/* Sizes the pools so that they take about half of memory_megabytes, DPDK's whole. Returns 0,
- * -EINVAL (less than MBUF_POOLS_MIN_MEGABYTES), -ENOMEM or another -errno of rte_mempool. */
-int mbuf_pools_create(unsigned int memory_megabytes, struct mbuf_pools *pools);
+/* name: of this set of pools, at most 12 characters. Sizes the pools so that they take about half
+ * of memory_megabytes, DPDK's whole. Returns 0, -EINVAL (less than MBUF_POOLS_MIN_MEGABYTES),
+ * -ENOMEM or another -errno of rte_mempool. */
+int mbuf_pools_create(const char *name, unsigned int memory_megabytes, struct mbuf_pools *pools);
 /* All buffers are back. Takes pools whose creation failed. */
 void mbuf_pools_destroy(struct mbuf_pools *pools);
 

@@ -59,7 +59,7 @@ static bool port_wants_flooded(void *ctx, const struct rte_ether_addr *destinati
 	const struct nic *nic = ctx;
 	uint32_t filter;
 
-	if (!nic->up)
+	if (!nic->up || nic->phase == NIC_DEPARTED)
 		return false;
 	filter = rndis_control_packet_filter(nic->rndis);
 	if (filter & RNDIS_FILTER_PROMISCUOUS)

@@ -35,6 +35,9 @@ struct nic_config {
  * next nic_get_state(). Must not block or call the NIC. */
 struct nic_ops {
 	void (*notice)(void *ctx);
+	/* The same for a departed NIC: frames have come, until nic_take_late() has taken them all.
+	 */
+	void (*late)(void *ctx);
 };
 
 /* memory and signals stay the caller's and must outlive the NIC. Returns 0, -EINVAL, -EEXIST (name
@@ -108,5 +111,23 @@ int nic_restore(struct nic *nic, const void *bytes, size_t length);
  * and what was held is delivered. Nothing for one that runs. Returns 0, -EINVAL: departed; or
  * -errno from epoll (still at rest). */
 int nic_resume(struct nic *nic);
+/* The machine of a saved NIC runs elsewhere now. What was held, and what still comes, is there for
+ * nic_take_late(). -EINVAL: not saved. */
+int nic_depart(struct nic *nic);
+
+#define NIC_LATE_BYTES	     524288u
+#define NIC_LATE_FRAME_BYTES 262144u /* the most that one frame becomes */
+#define NIC_LATE_ALIGN	     8u
+/* Takes late frames out of a departed NIC, each a whole struct vsp_frame (VSP_LATE_FRAME) as it
+ * would be on the wire, the next one at the next multiple of NIC_LATE_ALIGN. messages has room for
+ * NIC_LATE_BYTES. Returns the bytes used; 0: no frame is left. */
+size_t nic_take_late(struct nic *nic, void *messages);
+/* Gives the guest a late frame as if an uplink had brought it. bytes are hostile. Returns 0;
+ * -EINVAL: not a frame for this guest, or the NIC is saved; -EMSGSIZE; -ENOBUFS: dropped. */
+int nic_inject(struct nic *nic, const void *bytes, size_t length);
+/* Tells the network where the guest is now (once; networks lose frames). */
+void nic_announce(struct nic *nic);
+/* Tells the guest that its medium is connected: it announces itself then. */
+void nic_announce_to_guest(struct nic *nic);
 
 #endif

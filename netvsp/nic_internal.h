@@ -100,6 +100,7 @@ struct nic {
 	bool restored;
 	struct restored_channel *restored_channels[NVSP_MAX_CHANNELS]; /* NULL: none, or opened */
 	struct hold_queue held;
+	bool late_noticed;
 	uint32_t vlan_count; /* restored: to be announced on */
 	uint16_t vlans[SAVED_MAX_VLANS];
 
@@ -166,5 +167,10 @@ int nic_adopt_channel(struct nic *nic, struct queue *queue);
 /* Forgets what was restored and held, and gives restored sections back where there is still a
  * buffer. */
 void nic_forget_restored(struct nic *nic);
+
+/* ---- nic_late.c ---- */
+
+/* Tells the owner of a departed NIC that frames have come, if there are any. */
+void nic_late_notice(struct nic *nic);
 
 #endif

@@ -47,6 +47,8 @@ uint16_t nic_hold(struct nic *nic, struct rte_mbuf **mbufs, uint16_t count)
 	}
 	for (uint16_t i = 0; i < count; i++)
 		kept = (uint16_t)(kept + hold_queue_push(&nic->held, mbufs[i]));
+	if (nic->phase == NIC_DEPARTED)
+		nic_late_notice(nic);
 	return kept;
 }
 

@@ -316,6 +316,27 @@ static void compute_checksum(struct rte_mbuf *mbuf)
 	memcpy(field, &raw, sizeof(raw)); /* already in network order */
 }
 
+void offload_request_unfilled(struct rte_mbuf *mbuf)
+{
+	struct frame_headers headers;
+	uint16_t l4_bytes;
+
+	if ((mbuf->ol_flags & RTE_MBUF_F_TX_L4_MASK) ||
+	    (mbuf->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) != RTE_MBUF_F_RX_L4_CKSUM_NONE)
+		return;
+	headers = parse_headers(mbuf);
+	if (headers.l4_protocol != IPPROTO_TCP && headers.l4_protocol != IPPROTO_UDP)
+		return;
+	l4_bytes = l4_header_bytes(mbuf, &headers);
+	if (l4_bytes == 0)
+		return;
+	mbuf->tx_offload =
+		rte_mbuf_tx_offload(headers.l2_length, headers.l3_length, l4_bytes, 0, 0, 0, 0);
+	mbuf->ol_flags |= headers.ip_version == 4 ? RTE_MBUF_F_TX_IPV4 : RTE_MBUF_F_TX_IPV6;
+	mbuf->ol_flags |= headers.l4_protocol == IPPROTO_TCP ? RTE_MBUF_F_TX_TCP_CKSUM
+							     : RTE_MBUF_F_TX_UDP_CKSUM;
+}
+
 static bool port_checksums(const struct offload_wire *wire, const struct rte_mbuf *mbuf)
 {
 	if ((mbuf->ol_flags & RTE_MBUF_F_TX_L4_MASK) == RTE_MBUF_F_TX_UDP_CKSUM)

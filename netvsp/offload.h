@@ -67,6 +67,12 @@ uint32_t offload_flow_hash(const struct rte_mbuf *mbuf);
  */
 struct rte_mbuf *offload_fill_checksum(const struct mbuf_pools *pools, struct rte_mbuf *mbuf);
 
+/*
+ * A frame whose port vouched for it though its checksum is not filled in (virtio between local
+ * ends): makes that a request, as a sender's. Before a frame leaves for where nobody knows that.
+ */
+void offload_request_unfilled(struct rte_mbuf *mbuf);
+
 /* What an uplink does by itself: RTE_ETH_TX_OFFLOAD_* in force. */
 struct offload_wire {
 	const struct mbuf_pools *pools;

@@ -10,6 +10,7 @@
 #include "netvsp/switch.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
@@ -45,6 +46,7 @@ struct switch_port {
 	enum switch_port_kind kind;
 	struct rte_ether_addr mac;
 	bool spoof_guard;
+	bool departed;
 	bool dirty;
 	const struct switch_port_ops *ops;
 	void *ctx;
@@ -67,6 +69,7 @@ struct vswitch {
 	uint32_t age_seconds;
 	uint32_t learned_a_vnic;
 	uint32_t port_count;
+	uint32_t departed_count;
 	struct port_list ports;
 	struct port_list dirty;
 };
@@ -82,10 +85,11 @@ static uint16_t frame_vlan(const struct rte_mbuf *mbuf)
 	return mbuf->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED ? mbuf->vlan_tci & VLAN_ID_MASK : 0;
 }
 
-int vswitch_create(const struct vswitch_config *config, struct vswitch **out)
+int vswitch_create(const char *name, const struct vswitch_config *config, struct vswitch **out)
 {
+	char table_name[RTE_HASH_NAMESIZE];
 	struct rte_hash_parameters parameters = {
-		.name = "lunar_mac",
+		.name = table_name,
 		.entries = config->mac_entries ? config->mac_entries : DEFAULT_MAC_ENTRIES,
 		.key_len = sizeof(uint64_t),
 		.hash_func = rte_hash_crc,
@@ -95,6 +99,7 @@ int vswitch_create(const struct vswitch_config *config, struct vswitch **out)
 
 	if (!sw)
 		return -ENOMEM;
+	snprintf(table_name, sizeof(table_name), "%.12s_mac", name);
 	sw->hash = rte_hash_create(&parameters);
 	if (!sw->hash)
 		goto err_free;
@@ -232,6 +237,8 @@ int vswitch_add_port(struct vswitch *sw, const struct switch_port_config *config
 	if (config->kind == SWITCH_PORT_VNIC && !rte_is_valid_assigned_ether_addr(&config->mac))
 		return -EINVAL;
 	TAILQ_FOREACH (port, &sw->ports, link) {
+		if (port->departed)
+			continue;
 		if (strncmp(port->name, config->name, sizeof(port->name) - 1) == 0)
 			return -EEXIST;
 		if (config->kind == SWITCH_PORT_VNIC && port->kind == SWITCH_PORT_VNIC &&
@@ -255,6 +262,14 @@ int vswitch_add_port(struct vswitch *sw, const struct switch_port_config *config
 	return 0;
 }
 
+static void forget_port(struct vswitch *sw, const struct switch_port *port)
+{
+	for (uint32_t i = 0; i < sw->entry_count; i++) {
+		if (sw->entries[i].key != NO_KEY && sw->entries[i].port == port)
+			forget(sw, &sw->entries[i]);
+	}
+}
+
 void vswitch_remove_port(struct vswitch *sw, struct switch_port *port)
 {
 	if (!port)
@@ -262,13 +277,46 @@ void vswitch_remove_port(struct vswitch *sw, struct switch_port *port)
 	rte_pktmbuf_free_bulk(port->staged, port->staged_count);
 	if (port->dirty)
 		TAILQ_REMOVE(&sw->dirty, port, dirty_link);
-	for (uint32_t i = 0; i < sw->entry_count; i++) {
-		if (sw->entries[i].key != NO_KEY && sw->entries[i].port == port)
-			forget(sw, &sw->entries[i]);
-	}
+	forget_port(sw, port);
+	if (port->departed)
+		sw->departed_count--;
 	TAILQ_REMOVE(&sw->ports, port, link);
 	sw->port_count--;
 	free(port);
+}
+
+static struct switch_port *find_departed(const struct vswitch *sw, const struct rte_ether_addr *mac)
+{
+	struct switch_port *port;
+
+	TAILQ_FOREACH (port, &sw->ports, link) {
+		if (port->departed && rte_is_same_ether_addr(&port->mac, mac))
+			return port;
+	}
+	return NULL;
+}
+
+/* Its machine has come back, as another port. */
+static void retire_departed(struct vswitch *sw, const struct rte_ether_addr *mac)
+{
+	struct switch_port *port;
+
+	while (sw->departed_count > 0 && (port = find_departed(sw, mac))) {
+		port->departed = false;
+		sw->departed_count--;
+		forget_port(sw, port);
+	}
+}
+
+void switch_port_set_departed(struct vswitch *sw, struct switch_port *port,
+			      const struct rte_ether_addr *mac)
+{
+	switch_port_set_up(sw, port, false);
+	if (port->departed)
+		return;
+	port->mac = *mac;
+	port->departed = true;
+	sw->departed_count++;
 }
 
 void switch_port_set_up(struct vswitch *sw, struct switch_port *port, bool up)
@@ -277,6 +325,7 @@ void switch_port_set_up(struct vswitch *sw, struct switch_port *port, bool up)
 	int32_t index = rte_hash_lookup(sw->hash, &key);
 
 	if (up) {
+		retire_departed(sw, &port->mac);
 		if (remember(sw, port, key, true) < 0)
 			log_warn("%s: no room for its address in the MAC table: frames to it are "
 				 "flooded",
@@ -414,6 +463,22 @@ static bool admit(struct vswitch *sw, struct switch_port *from, const struct rte
 	return true;
 }
 
+/* Where a frame goes while some machines have left this host: to is what the table says. */
+static struct switch_port *find_after_departure(const struct vswitch *sw,
+						const struct switch_port *from,
+						const struct rte_ether_addr *destination,
+						struct switch_port *to)
+{
+	struct switch_port *departed;
+
+	/* A local sender's frame goes where the address has been seen since. On an uplink the same
+	 * would be sending it back. */
+	if (to && (to->kind != SWITCH_PORT_UPLINK || from->kind != SWITCH_PORT_UPLINK))
+		return to;
+	departed = find_departed(sw, destination);
+	return departed ? departed : to;
+}
+
 void vswitch_forward(struct vswitch *sw, struct switch_port *from, struct rte_mbuf **mbufs,
 		     uint16_t count)
 {
@@ -432,6 +497,8 @@ void vswitch_forward(struct vswitch *sw, struct switch_port *from, struct rte_mb
 		to = rte_is_multicast_ether_addr(&header->dst_addr)
 			     ? NULL
 			     : look_up(sw, mac_key(&header->dst_addr, frame_vlan(mbuf)));
+		if (sw->departed_count > 0)
+			to = find_after_departure(sw, from, &header->dst_addr, to);
 		if (!to)
 			flood(sw, from, mbuf, &header->dst_addr);
 		else if (to == from ||
@@ -440,6 +507,21 @@ void vswitch_forward(struct vswitch *sw, struct switch_port *from, struct rte_mb
 		else
 			stage(sw, to, mbuf);
 	}
+}
+
+void vswitch_forward_to_uplinks(struct vswitch *sw, struct switch_port *from, struct rte_mbuf *mbuf)
+{
+	struct switch_port *port;
+
+	if (admit(sw, from, mbuf)) {
+		TAILQ_FOREACH (port, &sw->ports, link) {
+			if (port->kind != SWITCH_PORT_UPLINK)
+				continue;
+			rte_pktmbuf_refcnt_update(mbuf, 1);
+			stage(sw, port, mbuf);
+		}
+	}
+	rte_pktmbuf_free(mbuf);
 }
 
 void vswitch_flush(struct vswitch *sw)

@@ -68,8 +68,8 @@ struct vswitch_config {
 	uint32_t mac_entries_a_vnic; /* learned, 0: 1024 */
 };
 
-/* Returns 0 or -ENOMEM. */
-int vswitch_create(const struct vswitch_config *config, struct vswitch **sw);
+/* name: of its table in DPDK, at most 12 characters. Returns 0 or -ENOMEM. */
+int vswitch_create(const char *name, const struct vswitch_config *config, struct vswitch **sw);
 /* Takes NULL. All ports have been removed. */
 void vswitch_destroy(struct vswitch *sw);
 
@@ -84,10 +84,22 @@ void vswitch_remove_port(struct vswitch *sw, struct switch_port *port);
  * claims it. */
 void switch_port_set_up(struct vswitch *sw, struct switch_port *port, bool up);
 
+/*
+ * The machine behind a vNIC has gone to another host, where its address goes with it. From then on
+ * the port takes what comes in by an uplink for that address, and what a local vNIC sends to it
+ * until the address has been seen on an uplink; nothing that is flooded. Its name and address are
+ * free for another port, which takes over when it is set up.
+ */
+void switch_port_set_departed(struct vswitch *sw, struct switch_port *port,
+			      const struct rte_ether_addr *mac);
+
 /* Takes count frames that came in on a port. They go out at vswitch_flush(), or before that where a
  * port has gathered a burst. */
 void vswitch_forward(struct vswitch *sw, struct switch_port *from, struct rte_mbuf **mbufs,
 		     uint16_t count);
+/* Takes a frame that a port sends to all uplinks and to no vNIC; its source is learned. */
+void vswitch_forward_to_uplinks(struct vswitch *sw, struct switch_port *from,
+				struct rte_mbuf *mbuf);
 /* Marks a port so that its flush op is called by the next vswitch_flush(). */
 void switch_port_touch(struct vswitch *sw, struct switch_port *port);
 /* Hands gathered frames to their ports, then lets each port touched flush. */

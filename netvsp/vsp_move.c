@@ -1,15 +1,21 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The requests of a move: a vNIC saved into a memfd, made out of one, resumed.
+ * The requests of a move: a vNIC saved into a memfd, made out of one, resumed and announced; the
+ * frames that come for it where it no longer is.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/bytes.h"
+#include "base/event_loop.h"
+#include "base/fd_passing.h"
 #include "base/log.h"
 #include "base/state.h"
 #include "netvsp/nic.h"
@@ -17,7 +23,8 @@
 
 #define LOG_COMPONENT "vsp"
 
-#define STATE_SEALS (F_SEAL_SHRINK | F_SEAL_WRITE)
+#define LATE_A_ROUND 256u /* frames, before others get their turn */
+#define STATE_SEALS  (F_SEAL_SHRINK | F_SEAL_WRITE)
 
 /* ---- save ---- */
 
@@ -114,19 +121,111 @@ int vsp_handle_restore(struct connection *connection, struct request *request, s
 
 /* ---- resume ---- */
 
+/* The next announcement, and a timer for the one after it. */
+static void announce(void *ctx)
+{
+	static const uint32_t pauses_ms[] = {50, 100, 150, 300};
+	struct connection *connection = ctx;
+
+	connection->announce_timer = NULL;
+	nic_announce(connection->nic);
+	if (connection->announcement >= ARRAY_LENGTH(pauses_ms))
+		return;
+	if (event_loop_after_ms(connection->server->loop, pauses_ms[connection->announcement],
+				announce, connection, &connection->announce_timer) < 0)
+		connection->announce_timer = NULL;
+	connection->announcement++;
+}
+
 int vsp_handle_resume(struct connection *connection, struct request *request, struct reply *reply)
 {
 	const struct vsp_resume *message = request->bytes;
+	int err;
 
 	(void)reply;
 	if (!connection->nic)
 		return -EBADMSG;
 	if (message->flags & ~VSP_RESUME_ANNOUNCE)
 		return -EINVAL;
-	return nic_resume(connection->nic);
+	err = nic_resume(connection->nic);
+	if (err || !(message->flags & VSP_RESUME_ANNOUNCE))
+		return err;
+	nic_announce_to_guest(connection->nic);
+	event_timer_cancel(connection->announce_timer);
+	connection->announcement = 0;
+	announce(connection);
+	return 0;
+}
+
+/* ---- late frames ---- */
+
+int vsp_handle_depart(struct connection *connection, struct request *request, struct reply *reply)
+{
+	(void)request;
+	(void)reply;
+	if (!connection->nic)
+		return -EBADMSG;
+	if (!connection->late_messages)
+		connection->late_messages = malloc(NIC_LATE_BYTES);
+	return connection->late_messages ? nic_depart(connection->nic) : -ENOMEM;
+}
+
+/* The next message to send, or NULL: there is none. */
+static const struct vsp_header *next_late(struct connection *connection)
+{
+	if (connection->late_sent >= connection->late_length) {
+		connection->late_sent = 0;
+		connection->late_length = nic_take_late(connection->nic, connection->late_messages);
+	}
+	return connection->late_length > 0
+		       ? (const void *)(connection->late_messages + connection->late_sent)
+		       : NULL;
+}
+
+/* Late frames leave half of the socket's buffer alone: replies must not find it full. A unix socket
+ * is writable while less than a quarter is used, and no frame takes another one. */
+static bool has_room(const struct connection *connection)
+{
+	struct pollfd pollfd = {.fd = connection->fd, .events = POLLOUT};
+
+	return poll(&pollfd, 1, 0) == 1 && (pollfd.revents & POLLOUT);
+}
+
+int vsp_send_late(struct connection *connection)
+{
+	const struct vsp_header *message;
+	unsigned int left = LATE_A_ROUND;
+	int err = 0;
+
+	while (left-- > 0 && !err && (message = next_late(connection))) {
+		if (!has_room(connection))
+			break;
+		err = fd_passing_send(connection->fd, message, message->size_bytes, NULL, 0);
+		if (!err)
+			connection->late_sent += align_up(message->size_bytes, NIC_LATE_ALIGN);
+	}
+	if (err && err != -EAGAIN)
+		return err;
+	/* The frames that come meanwhile wait in the NIC, or are dropped there. */
+	return event_watch_modify(connection->watch,
+				  EPOLLIN | (connection->late_length > 0 ? EPOLLOUT : 0));
+}
+
+int vsp_handle_inject(struct connection *connection, struct request *request, struct reply *reply)
+{
+	const struct vsp_frame *message = request->bytes;
+	size_t length = request->length - sizeof(*message);
+
+	(void)reply;
+	if (!connection->nic)
+		return -EBADMSG;
+	if (length > VSP_MAX_FRAME_BYTES)
+		return -EMSGSIZE;
+	return nic_inject(connection->nic, message->bytes, length);
 }
 
 void vsp_move_fini(struct connection *connection)
 {
-	(void)connection;
+	event_timer_cancel(connection->announce_timer);
+	free(connection->late_messages);
 }

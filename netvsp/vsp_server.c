@@ -87,8 +87,10 @@ static void handle_notices(void *ctx)
 	atomic_store_explicit(&server->notices_posted, false, memory_order_release);
 	while (connection) {
 		struct connection *next = LIST_NEXT(connection, link);
+		bool late =
+			atomic_exchange_explicit(&connection->late, false, memory_order_acq_rel);
 
-		if (vsp_send_notices(connection) < 0) {
+		if (vsp_send_notices(connection) < 0 || (late && vsp_send_late(connection) < 0)) {
 			log_warn("%s: does not read its socket: dropped", connection->name);
 			drop_connection(connection);
 		}
@@ -97,19 +99,31 @@ static void handle_notices(void *ctx)
 }
 
 /* Worker's thread. */
-static void post_notice(void *ctx)
+static void post_notices(struct vsp_server *server)
 {
-	struct connection *connection = ctx;
-	struct vsp_server *server = connection->server;
-
-	atomic_store_explicit(&connection->noticed, true, memory_order_release);
 	if (atomic_exchange_explicit(&server->notices_posted, true, memory_order_acq_rel))
 		return;
 	if (event_loop_post(server->loop, handle_notices, server) < 0)
 		atomic_store_explicit(&server->notices_posted, false, memory_order_release);
 }
 
-static const struct nic_ops nic_ops = {.notice = post_notice};
+static void note_state(void *ctx)
+{
+	struct connection *connection = ctx;
+
+	atomic_store_explicit(&connection->noticed, true, memory_order_release);
+	post_notices(connection->server);
+}
+
+static void note_late(void *ctx)
+{
+	struct connection *connection = ctx;
+
+	atomic_store_explicit(&connection->late, true, memory_order_release);
+	post_notices(connection->server);
+}
+
+static const struct nic_ops nic_ops = {.notice = note_state, .late = note_late};
 
 /* ---- requests: each returns the reply's status, or -EBADMSG to end the connection ---- */
 
@@ -365,6 +379,8 @@ static const struct request_kind request_kinds[] = {
 	[VSP_SAVE] = {vsp_handle_save, sizeof(struct vsp_header), true, 0, 0},
 	[VSP_RESTORE] = {vsp_handle_restore, sizeof(struct vsp_state), true, 1, 1},
 	[VSP_RESUME] = {vsp_handle_resume, sizeof(struct vsp_resume), true, 0, 0},
+	[VSP_DEPART] = {vsp_handle_depart, sizeof(struct vsp_header), true, 0, 0},
+	[VSP_INJECT] = {vsp_handle_inject, sizeof(struct vsp_frame), false, 0, 0},
 };
 
 /* Closes the reply's fd. */
@@ -434,7 +450,10 @@ static void connection_ready(void *ctx, int fd, uint32_t events)
 	struct connection *connection = ctx;
 
 	(void)fd;
-	(void)events;
+	if ((events & EPOLLOUT) && vsp_send_late(connection) < 0) {
+		drop_connection(connection);
+		return;
+	}
 	for (unsigned int i = 0; i < MESSAGES_A_ROUND; i++) {
 		int rc = receive_request(connection);
 

@@ -19,7 +19,6 @@
 
 #define VSP_REQUEST_MAX_FDS (2 + GUEST_MEMORY_MAX_REGIONS)
 #define VSP_REPLY_MAX_BYTES 1024
-#define VSP_ANNOUNCEMENTS   5
 
 struct event_timer;
 struct event_watch;
@@ -36,7 +35,13 @@ struct connection {
 	struct signal_table signals;
 	struct nic *nic;
 	char name[48];
-	_Atomic bool noticed; /* the NIC's state changed */
+	_Atomic bool noticed;		    /* the NIC's state changed */
+	_Atomic bool late;		    /* a departed NIC has frames */
+	struct event_timer *announce_timer; /* NULL: all is said */
+	unsigned int announcement;
+	uint8_t *late_messages; /* NULL until there is one */
+	size_t late_length;
+	size_t late_sent;
 };
 
 LIST_HEAD(connection_list, connection);
@@ -72,7 +77,12 @@ struct reply {
 int vsp_handle_save(struct connection *connection, struct request *request, struct reply *reply);
 int vsp_handle_restore(struct connection *connection, struct request *request, struct reply *reply);
 int vsp_handle_resume(struct connection *connection, struct request *request, struct reply *reply);
+int vsp_handle_depart(struct connection *connection, struct request *request, struct reply *reply);
+int vsp_handle_inject(struct connection *connection, struct request *request, struct reply *reply);
 
+/* Sends a departed NIC's frames, as many as the socket takes now, and sees to it that the rest
+ * follows. Returns 0 or -errno: the peer is gone. */
+int vsp_send_late(struct connection *connection);
 /* Tells the peer what there is to tell of its NIC, if anything. Returns 0 or -errno: the peer
  * cannot take it. */
 int vsp_send_notices(struct connection *connection);

@@ -20,6 +20,7 @@
 #include "vmbus/guest_memory.h"
 
 #define MAX_CHANNELS 64
+#define MAX_GPADLS   128
 #define FIRST_RELID  11 /* of the primary channel: nothing may rely on small ones */
 
 struct guest_channel {
@@ -27,11 +28,18 @@ struct guest_channel {
 	uint32_t vp;
 	int kick;  /* eventfd, the guest signals */
 	int irqfd; /* eventfd, netvspd signals */
+	uint32_t gpadl_id;
+	uint32_t downstream_page;
 };
 
 struct vsp_guest {
+	struct vsp_guest_config config;
+	char name[48];
 	struct fake_space *space;
 	int socket;
+	int parked_socket; /* of the netvspd that the vNIC has left; -1: none */
+	int received_fd;   /* that came with the message in hand; -1: none */
+	const struct fake_pages *gpadls[MAX_GPADLS];
 	int timeout_ms;
 	uint32_t sequence;
 	uint32_t offered;
@@ -56,10 +64,11 @@ static ssize_t message_receive(struct vsp_guest *guest)
 		return length;
 	if (length == 0)
 		return -EPIPE;
-	if (fd_count > 0) {
-		close(fds[0]);
+	if (guest->received_fd >= 0)
+		close(guest->received_fd);
+	guest->received_fd = fd_count > 0 ? fds[0] : -1;
+	if (fd_count > 0 && header->type != (VSP_SAVE | VSP_REPLY))
 		return -EPROTO;
-	}
 	if ((size_t)length < sizeof(*header) || header->size_bytes != (size_t)length)
 		return -EPROTO;
 	return length;
@@ -80,6 +89,8 @@ static int notification_take(struct vsp_guest *guest)
 		memcpy(&guest->nic_state, header, sizeof(guest->nic_state));
 		return 0;
 	}
+	if (header->type == VSP_LATE_FRAME) /* that nobody waits for */
+		return 0;
 	return -EPROTO;
 }
 
@@ -173,15 +184,16 @@ static int memory_send(struct vsp_guest *guest)
 		       sizeof(struct vsp_header));
 }
 
-static int nic_send(struct vsp_guest *guest, const struct vsp_guest_config *config)
+static int nic_send(struct vsp_guest *guest, uint32_t flags)
 {
+	const struct vsp_guest_config *config = &guest->config;
 	struct vsp_nic nic = {
 		.mtu = config->mtu ? config->mtu : 9000,
-		.flags = config->flags,
+		.flags = config->flags | flags,
 		.max_channels = config->max_channels ? config->max_channels : 1,
 	};
 
-	snprintf(nic.name, sizeof(nic.name), "%s", config->name);
+	snprintf(nic.name, sizeof(nic.name), "%s", guest->name);
 	memcpy(nic.mac, config->mac, sizeof(nic.mac));
 	return request(guest, &nic.header, VSP_NIC, sizeof(nic), NULL, 0,
 		       sizeof(struct vsp_header));
@@ -196,7 +208,11 @@ int vsp_guest_create(const struct vsp_guest_config *config, struct vsp_guest **g
 
 	if (!new)
 		return -ENOMEM;
+	new->config = *config;
+	snprintf(new->name, sizeof(new->name), "%s", config->name);
 	new->socket = -1;
+	new->parked_socket = -1;
+	new->received_fd = -1;
 	new->timeout_ms = config->timeout_ms ? config->timeout_ms : 20000;
 	for (size_t i = 0; i < MAX_CHANNELS; i++)
 		new->channels[i] = (struct guest_channel){.kick = -1, .irqfd = -1};
@@ -213,7 +229,7 @@ int vsp_guest_create(const struct vsp_guest_config *config, struct vsp_guest **g
 	if (rc == 0)
 		rc = memory_send(new);
 	if (rc == 0)
-		rc = nic_send(new, config);
+		rc = nic_send(new, 0);
 	if (rc)
 		goto err_destroy;
 	*guest = new;
@@ -238,6 +254,9 @@ void vsp_guest_destroy(struct vsp_guest *guest)
 		return;
 	if (guest->socket >= 0)
 		close(guest->socket);
+	vsp_guest_forget_old(guest);
+	if (guest->received_fd >= 0)
+		close(guest->received_fd);
 	for (size_t i = 0; i < MAX_CHANNELS; i++)
 		channel_fds_close(&guest->channels[i]);
 	fake_space_destroy(guest->space);
@@ -246,9 +265,8 @@ void vsp_guest_destroy(struct vsp_guest *guest)
 
 /* ---- the driver's transport ---- */
 
-static int transport_gpadl_add(void *ctx, uint32_t sub_index, const struct fake_pages *pages)
+static int gpadl_send(struct vsp_guest *guest, const struct fake_pages *pages)
 {
-	struct vsp_guest *guest = ctx;
 	size_t ranges = gpadl_encode(pages->gpadl, NULL, 0);
 	size_t length = sizeof(struct vsp_gpadl_add) + ranges;
 	struct vsp_gpadl_add *add = calloc(1, length);
@@ -256,7 +274,6 @@ static int transport_gpadl_add(void *ctx, uint32_t sub_index, const struct fake_
 
 	if (!add)
 		return -ENOMEM;
-	(void)sub_index; /* the socket has one space of ids for a vNIC */
 	add->gpadl_id = pages->gpadl->id;
 	add->range_count = pages->gpadl->range_count;
 	gpadl_encode(pages->gpadl, add->ranges, ranges);
@@ -266,13 +283,60 @@ static int transport_gpadl_add(void *ctx, uint32_t sub_index, const struct fake_
 	return rc;
 }
 
+/* The place in gpadls of an id, or of nothing (NULL). */
+static const struct fake_pages **gpadl_find(struct vsp_guest *guest, const uint32_t *gpadl_id)
+{
+	for (size_t i = 0; i < MAX_GPADLS; i++) {
+		const struct fake_pages *pages = guest->gpadls[i];
+
+		if (gpadl_id ? pages && pages->gpadl->id == *gpadl_id : !pages)
+			return &guest->gpadls[i];
+	}
+	return NULL;
+}
+
+static int transport_gpadl_add(void *ctx, uint32_t sub_index, const struct fake_pages *pages)
+{
+	struct vsp_guest *guest = ctx;
+	const struct fake_pages **place = gpadl_find(guest, NULL);
+	int rc;
+
+	(void)sub_index; /* the socket has one space of ids for a vNIC */
+	if (!place)
+		return -ENOSPC;
+	rc = gpadl_send(guest, pages);
+	if (rc == 0)
+		*place = pages;
+	return rc;
+}
+
 static int transport_gpadl_remove(void *ctx, uint32_t sub_index, uint32_t gpadl_id)
 {
 	struct vsp_gpadl_remove remove = {.gpadl_id = gpadl_id};
+	const struct fake_pages **place = gpadl_find(ctx, &gpadl_id);
+	int rc = request(ctx, &remove.header, VSP_GPADL_REMOVE, sizeof(remove), NULL, 0,
+			 sizeof(struct vsp_header));
 
 	(void)sub_index;
-	return request(ctx, &remove.header, VSP_GPADL_REMOVE, sizeof(remove), NULL, 0,
-		       sizeof(struct vsp_header));
+	if (rc == 0 && place)
+		*place = NULL;
+	return rc;
+}
+
+static int channel_send(struct vsp_guest *guest, uint32_t sub_index, uint32_t flags)
+{
+	const struct guest_channel *channel = &guest->channels[sub_index];
+	struct vsp_channel_open open = {
+		.sub_index = sub_index,
+		.gpadl_id = channel->gpadl_id,
+		.downstream_page_offset = channel->downstream_page,
+		.target_vp = channel->vp,
+		.event_flag = FIRST_RELID + sub_index,
+		.flags = flags,
+	};
+
+	return request(guest, &open.header, VSP_CHANNEL_OPEN, sizeof(open),
+		       (const int[]){channel->kick, channel->irqfd}, 2, sizeof(struct vsp_header));
 }
 
 static int transport_channel_open(void *ctx, uint32_t sub_index, uint32_t gpadl_id,
@@ -280,31 +344,20 @@ static int transport_channel_open(void *ctx, uint32_t sub_index, uint32_t gpadl_
 {
 	struct vsp_guest *guest = ctx;
 	struct guest_channel *channel = &guest->channels[sub_index];
-	struct vsp_channel_open open = {
-		.sub_index = sub_index,
-		.gpadl_id = gpadl_id,
-		.downstream_page_offset = downstream_page,
-		.target_vp = vp,
-		.event_flag = FIRST_RELID + sub_index,
-	};
 	int rc;
 
 	/* Left by the channel's last life, whose interrupt nobody took: a guest's VP would have. */
 	fake_space_take_flag(guest->space, vp, FIRST_RELID + sub_index);
+	*channel = (struct guest_channel){
+		.vp = vp, .gpadl_id = gpadl_id, .downstream_page = downstream_page};
 	channel->kick = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	channel->irqfd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	if (channel->kick < 0 || channel->irqfd < 0) {
-		channel_fds_close(channel);
-		return -EMFILE;
-	}
-	rc = request(guest, &open.header, VSP_CHANNEL_OPEN, sizeof(open),
-		     (const int[]){channel->kick, channel->irqfd}, 2, sizeof(struct vsp_header));
+	rc = channel->kick < 0 || channel->irqfd < 0 ? -EMFILE : channel_send(guest, sub_index, 0);
 	if (rc) {
 		channel_fds_close(channel);
 		return rc;
 	}
 	channel->open = true;
-	channel->vp = vp;
 	return 0;
 }
 
@@ -394,7 +447,147 @@ int vsp_guest_driver(struct vsp_guest *guest, const struct fake_netvsc_config *c
 	return fake_netvsc_create(guest->space, &transport_ops, guest, config, nv);
 }
 
+/* ---- a move ---- */
+
+int vsp_guest_save(struct vsp_guest *guest, int *state_fd, uint64_t *size_bytes)
+{
+	struct vsp_header header;
+	const struct vsp_state *reply = (const void *)guest->message;
+	int rc = request(guest, &header, VSP_SAVE, sizeof(header), NULL, 0, sizeof(*reply));
+
+	if (rc)
+		return rc;
+	if (guest->received_fd < 0)
+		return -EPROTO;
+	*state_fd = guest->received_fd;
+	*size_bytes = reply->size_bytes;
+	guest->received_fd = -1;
+	return 0;
+}
+
+static int arrival_send(struct vsp_guest *guest, int state_fd, uint64_t size_bytes)
+{
+	struct vsp_state state = {.size_bytes = size_bytes};
+	int rc = hello(guest);
+
+	if (rc == 0)
+		rc = memory_send(guest);
+	if (rc == 0)
+		rc = nic_send(guest, VSP_NIC_INCOMING);
+	for (size_t i = 0; rc == 0 && i < MAX_GPADLS; i++) {
+		if (guest->gpadls[i])
+			rc = gpadl_send(guest, guest->gpadls[i]);
+	}
+	if (rc == 0)
+		rc = request(guest, &state.header, VSP_RESTORE, sizeof(state), &state_fd, 1,
+			     sizeof(struct vsp_header));
+	for (uint32_t i = 0; rc == 0 && i < MAX_CHANNELS; i++) {
+		if (guest->channels[i].open)
+			rc = channel_send(guest, i, VSP_CHANNEL_RESTORED);
+	}
+	return rc;
+}
+
+int vsp_guest_arrive(struct vsp_guest *guest, const char *socket, int state_fd, uint64_t size_bytes)
+{
+	int old = guest->socket;
+	int rc;
+
+	guest->socket = unix_socket_connect(socket, SOCK_SEQPACKET);
+	rc = guest->socket < 0 ? guest->socket : arrival_send(guest, state_fd, size_bytes);
+	if (rc) {
+		if (guest->socket >= 0)
+			close(guest->socket);
+		guest->socket = old;
+		return rc;
+	}
+	vsp_guest_forget_old(guest);
+	guest->parked_socket = old;
+	return 0;
+}
+
+int vsp_guest_resume(struct vsp_guest *guest, uint32_t flags)
+{
+	struct vsp_resume resume = {.flags = flags};
+
+	return request(guest, &resume.header, VSP_RESUME, sizeof(resume), NULL, 0,
+		       sizeof(struct vsp_header));
+}
+
+static void sockets_swap(struct vsp_guest *guest)
+{
+	int socket = guest->socket;
+
+	guest->socket = guest->parked_socket;
+	guest->parked_socket = socket;
+}
+
+int vsp_guest_depart(struct vsp_guest *guest)
+{
+	struct vsp_header header;
+	int rc;
+
+	sockets_swap(guest);
+	rc = request(guest, &header, VSP_DEPART, sizeof(header), NULL, 0, sizeof(header));
+	sockets_swap(guest);
+	return rc;
+}
+
+size_t vsp_guest_take_late(struct vsp_guest *guest, uint8_t *frame, size_t size, int timeout_ms)
+{
+	struct deadline deadline = deadline_in_ms((uint32_t)timeout_ms);
+	const struct vsp_frame *message = (const void *)guest->message;
+	size_t length = 0;
+
+	sockets_swap(guest);
+	while (length == 0) {
+		ssize_t got = message_receive(guest);
+
+		if (got == -EAGAIN && socket_wait(guest, deadline) == 0)
+			continue;
+		if (got < 0)
+			break;
+		if (message->header.type != VSP_LATE_FRAME || (size_t)got - sizeof(*message) > size)
+			continue;
+		length = (size_t)got - sizeof(*message);
+		memcpy(frame, message->bytes, length);
+	}
+	sockets_swap(guest);
+	return length;
+}
+
+int vsp_guest_inject(struct vsp_guest *guest, const void *frame, size_t length)
+{
+	struct vsp_frame *message = calloc(1, sizeof(*message) + length);
+	int rc;
+
+	if (!message)
+		return -ENOMEM;
+	memcpy(message->bytes, frame, length);
+	rc = request(guest, &message->header, VSP_INJECT, sizeof(*message) + length, NULL, 0,
+		     sizeof(struct vsp_header));
+	free(message);
+	return rc;
+}
+
+void vsp_guest_forget_old(struct vsp_guest *guest)
+{
+	if (guest->parked_socket >= 0)
+		close(guest->parked_socket);
+	guest->parked_socket = -1;
+}
+
 /* ---- the rest of the socket ---- */
+
+int vsp_guest_ask(struct vsp_guest *guest, uint32_t type, struct vsp_header *message, size_t length,
+		  void *reply, size_t reply_bytes)
+{
+	int rc = request(guest, message, type, length, NULL, 0, reply_bytes);
+
+	if (rc == 0)
+		memcpy(reply, guest->message, reply_bytes);
+	return rc;
+}
 
 int vsp_guest_stats(struct vsp_guest *guest, struct vsp_stats *stats)
 {

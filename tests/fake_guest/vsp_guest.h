@@ -41,6 +41,29 @@ int vsp_guest_stats(struct vsp_guest *guest, struct vsp_stats *stats);
 const struct vsp_nic_state *vsp_guest_nic_state(struct vsp_guest *guest);
 /* Sends a channel's interrupts to another VP (MODIFYCHANNEL). */
 int vsp_guest_channel_modify(struct vsp_guest *guest, uint32_t sub_index, uint32_t vp);
+
+/* ---- a move: the guest's memory and driver stay, the vNIC goes from one netvspd to another ----
+ */
+
+/* SAVE. The state's fd is the caller's. */
+int vsp_guest_save(struct vsp_guest *guest, int *state_fd, uint64_t *size_bytes);
+/* On a new connection to (another) netvspd: all that comes before RESUME. The vNIC is this one from
+ * then on; the old connection is parked. Where it fails the guest stays where it is. */
+int vsp_guest_arrive(struct vsp_guest *guest, const char *socket, int state_fd,
+		     uint64_t size_bytes);
+int vsp_guest_resume(struct vsp_guest *guest, uint32_t flags);
+/* DEPART, on the parked connection. */
+int vsp_guest_depart(struct vsp_guest *guest);
+/* The next VSP_LATE_FRAME of the parked connection; its length, or 0 after timeout_ms. */
+size_t vsp_guest_take_late(struct vsp_guest *guest, uint8_t *frame, size_t size, int timeout_ms);
+int vsp_guest_inject(struct vsp_guest *guest, const void *frame, size_t length);
+/* Ends the parked connection. */
+void vsp_guest_forget_old(struct vsp_guest *guest);
+
+/* Any request without fds; its reply into reply, at least reply_bytes of it where the status is 0.
+ */
+int vsp_guest_ask(struct vsp_guest *guest, uint32_t type, struct vsp_header *message, size_t length,
+		  void *reply, size_t reply_bytes);
 struct fake_space *vsp_guest_space(struct vsp_guest *guest);
 /* For hostile tests. The socket stays the guest's. */
 int vsp_guest_socket(const struct vsp_guest *guest);

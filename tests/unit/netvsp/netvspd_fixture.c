@@ -52,7 +52,7 @@ int eal_group_setup(void **state)
 {
 	struct eal_options options = {.file_prefix = "lunar-test",
 				      .pages = EAL_PAGES_SMALL,
-				      .memory_megabytes = MEMORY_MEGABYTES + 32};
+				      .memory_megabytes = 2 * MEMORY_MEGABYTES + 32};
 	char prefix[32];
 	int err;
 
@@ -97,12 +97,15 @@ static int start_uplink(struct netvspd_fixture *fixture, unsigned int number)
 int netvspd_setup(void **state)
 {
 	static unsigned int number;
-	struct data_path_config config = {.memory_megabytes = MEMORY_MEGABYTES, .cpu = -1};
+	char name[16];
+	struct data_path_config config = {
+		.name = name, .memory_megabytes = MEMORY_MEGABYTES, .cpu = -1};
 	struct netvspd_fixture *fixture = calloc(1, sizeof(*fixture));
 
 	if (!fixture)
 		return -1;
 	number++;
+	snprintf(name, sizeof(name), "test%u", number % 1000000);
 	snprintf(fixture->socket, sizeof(fixture->socket), "/tmp/netvspd-test-%d-%u.sock",
 		 (int)getpid(), number);
 	if (data_path_create(&config, &fixture->path) < 0)

@@ -86,8 +86,8 @@ static int setup(void **state)
 		.mac_entries = 256, .mac_age_seconds = AGE_SECONDS, .mac_entries_a_vnic = 16};
 
 	memset(&fixture, 0, sizeof(fixture));
-	if (mbuf_pools_create(MBUF_POOLS_MIN_MEGABYTES, &fixture.pools) < 0 ||
-	    vswitch_create(&config, &fixture.sw) < 0)
+	if (mbuf_pools_create("test", MBUF_POOLS_MIN_MEGABYTES, &fixture.pools) < 0 ||
+	    vswitch_create("test", &config, &fixture.sw) < 0)
 		return -1;
 	fixture.available = rte_mempool_avail_count(fixture.pools.small);
 	for (unsigned int i = 0; i < PORTS; i++) {

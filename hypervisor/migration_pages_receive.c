@@ -239,13 +239,17 @@ int migration_page_receiver_apply(struct migration_page_receiver *receiver, cons
  * -EPROTO where one never will. */
 static int round_passed(const struct migration_page_receiver *receiver, uint32_t round)
 {
+	int passed = 1;
+
 	for (size_t i = 0; i < receiver->inlet_count; i++) {
 		const struct page_inlet *inlet = &receiver->inlets[i];
 
+		if (inlet->rounds_passed <= round && inlet->ended)
+			return -EPROTO;
 		if (inlet->rounds_passed <= round)
-			return inlet->ended ? -EPROTO : 0;
+			passed = 0;
 	}
-	return 1;
+	return passed;
 }
 
 /* Under the lock: waits for the round's end on all channels. */

@@ -15,6 +15,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "base/bytes.h"
 #include "base/deadline.h"
 #include "base/event_loop.h"
 #include "hypervisor/channel_nudge.h"
@@ -150,6 +151,89 @@ static void channel_without_interrupts_or_with_a_wrong_vp_is_left_alone(void **s
 	assert_int_equal(interrupts(), 0);
 }
 
+static void save(struct state_writer *writer)
+{
+	state_writer_init(writer);
+	channel_nudge_pause(bench.nudge);
+	assert_int_equal(channel_nudge_save(bench.nudge, writer), 0);
+}
+
+static int restore_anew(const void *bytes, size_t length)
+{
+	const struct channel_nudge_config config = {
+		.loop = bench.loop,
+		.memory = bench.memory,
+		.signals = &bench.signals,
+		.engine = &fake_engine,
+		.partition = &bench.partition,
+	};
+	struct state_reader reader, section;
+	int result;
+
+	channel_nudge_destroy(bench.nudge);
+	assert_int_equal(channel_nudge_create(&config, &bench.nudge), 0);
+	state_reader_init(&reader, bytes, length);
+	result = state_next(&reader, &section);
+	return result == 1 ? channel_nudge_restore(bench.nudge, &section) : result;
+}
+
+static void channels_that_wait_are_signalled_elsewhere(void **state)
+{
+	static const uint8_t golden[] = {'N', 'U', 'D', 'G', 1,	 0, 1, 0, 20, 0, 0, 0, 2,  0, 0, 0,
+					 5,   0,   0,	0,   VP, 0, 0, 0, 6,  0, 0, 0, VP, 0, 0, 0};
+	struct state_writer writer;
+
+	(void)state;
+	channel_nudge_opened(bench.nudge, 5, VP);
+	save(&writer);
+	channel_nudge_opened(bench.nudge, 6, VP); /* a device was still at work */
+	state_writer_fini(&writer);
+	save(&writer);
+	assert_int_equal(writer.length, sizeof(golden));
+	assert_memory_equal(writer.bytes, golden, sizeof(golden));
+	run_ms(CHANNEL_NUDGE_MS + 50);
+	assert_int_equal(flags_take(), 0); /* paused */
+	assert_int_equal(restore_anew(writer.bytes, writer.length), 0);
+	run_ms(CHANNEL_NUDGE_MS + 50);
+	assert_int_equal(flags_take(), 0); /* still */
+	channel_nudge_resume(bench.nudge);
+	run_ms(CHANNEL_NUDGE_MS + 50);
+	assert_int_equal(flags_take(), UINT64_C(3) << 5);
+	state_writer_fini(&writer);
+}
+
+static void cut_newer_or_absurd_section_is_refused(void **state)
+{
+	struct state_writer writer;
+
+	(void)state;
+	channel_nudge_opened(bench.nudge, 5, VP);
+	save(&writer);
+	for (size_t cut = 1; cut < writer.length; cut++) {
+		uint8_t bytes[64];
+
+		memcpy(bytes, writer.bytes, cut);
+		if (cut >= STATE_HEADER_BYTES)
+			put_le32(bytes + 8, (uint32_t)(cut - STATE_HEADER_BYTES));
+		assert_int_equal(restore_anew(bytes, cut), -EPROTO);
+	}
+	put_le32(writer.bytes + 16, VMBUS_MAX_CHANNELS + 1);
+	assert_int_equal(restore_anew(writer.bytes, writer.length), -EPROTO);
+	put_le32(writer.bytes + 16, 5);
+	put_le32(writer.bytes + 20, UINT32_MAX); /* a VP that is not: nobody is signalled */
+	assert_int_equal(restore_anew(writer.bytes, writer.length), 0);
+	put_le32(writer.bytes + 20, VP + 1);
+	assert_int_equal(restore_anew(writer.bytes, writer.length), 0);
+	channel_nudge_resume(bench.nudge);
+	run_ms(CHANNEL_NUDGE_MS + 50);
+	assert_int_equal(flags_take(), 0);
+	put_le32(writer.bytes + 12, VMBUS_MAX_CHANNELS + 1);
+	assert_int_equal(restore_anew(writer.bytes, writer.length), -EPROTO);
+	put_le16(writer.bytes + 6, 2);
+	assert_int_equal(restore_anew(writer.bytes, writer.length), -EOPNOTSUPP);
+	state_writer_fini(&writer);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -158,6 +242,8 @@ int main(void)
 		TEST(opened_channel_is_signalled_once_more_and_not_again),
 		TEST(channel_that_opens_later_has_its_time_too),
 		TEST(channel_without_interrupts_or_with_a_wrong_vp_is_left_alone),
+		TEST(channels_that_wait_are_signalled_elsewhere),
+		TEST(cut_newer_or_absurd_section_is_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

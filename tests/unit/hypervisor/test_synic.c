@@ -16,7 +16,9 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "base/bytes.h"
 #include "base/event_loop.h"
+#include "base/state.h"
 #include "hypervisor/engine.h"
 #include "hypervisor/synic.h"
 #include "tests/unit/vmbus/memory_fixture.h"
@@ -255,6 +257,187 @@ static void oversized_message_and_unknown_vp_are_refused(void **state)
 	assert_int_equal(synic_post_message(bench.synic, 0, bytes, HV_MESSAGE_PAYLOAD_BYTES), 0);
 }
 
+/* ---- saved state ---- */
+
+/* Makes the SynIC anew, as another process would, over the guest's memory; pages as they are. */
+static void synic_renew(void)
+{
+	const uint64_t none = 0;
+
+	synic_destroy(bench.synic);
+	assert_int_equal(synic_create(bench.memory, &bench.signals, VPS, bench.loop, &bench.synic),
+			 0);
+	for (uint32_t vp = 0; vp < VPS; vp++) {
+		interrupts(vp);
+		bench.signals.siefp[vp] = none;
+		assert_int_equal(synic_set_fds(bench.synic, vp, &bench.fds[vp]), 0);
+	}
+}
+
+static int restore_bytes(const void *bytes, size_t length)
+{
+	struct state_reader reader, section;
+	int result;
+
+	state_reader_init(&reader, bytes, length);
+	result = state_next(&reader, &section);
+	return result == 1 ? synic_restore(bench.synic, &section) : result;
+}
+
+static void synic_moves(void)
+{
+	struct state_writer writer;
+
+	state_writer_init(&writer);
+	synic_pause(bench.synic);
+	assert_int_equal(synic_save(bench.synic, &writer), 0);
+	synic_renew();
+	assert_int_equal(restore_bytes(writer.bytes, writer.length), 0);
+	state_writer_fini(&writer);
+}
+
+static void saved_synic_has_these_bytes(void **state)
+{
+	static const uint8_t golden[] = {
+		'S', 'Y', 'N', 'C', 1, 0, 1, 0, 91, 0, 0, 0, 2, 0, 0, 0,
+		/* VP 0: SCONTROL, SIMP, SIEFP, one message "two" */
+		'S', 'Y', 'V', 'P', 1, 0, 1, 0, 35, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0x30, 0, 0,
+		0, 0, 0, 0, 1, 0x40, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 3, 0, 0, 0, 't', 'w', 'o',
+		/* VP 1: off, nothing waits */
+		'S', 'Y', 'V', 'P', 1, 0, 1, 0, 28, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+		0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0};
+	struct state_writer writer;
+
+	(void)state;
+	state_writer_init(&writer);
+	guest_enables(0);
+	post("one");
+	post("two");
+	assert_int_equal(synic_save(bench.synic, &writer), 0);
+	assert_int_equal(writer.length, sizeof(golden));
+	assert_memory_equal(writer.bytes, golden, sizeof(golden));
+	state_writer_fini(&writer);
+}
+
+static void messages_go_on_elsewhere_in_their_order(void **state)
+{
+	(void)state;
+	guest_enables(0);
+	post("one");
+	post("two");
+	post("three");
+	synic_moves();
+	assert_int_equal(synic_queued(bench.synic), 2);
+	assert_int_equal(bench.signals.siefp[0], SIEFP_GPA | 1);
+	assert_int_equal(interrupts(0), 0); /* not before resume */
+	synic_resume(bench.synic);
+	assert_int_equal(interrupts(0), 1); /* for the one that lies in the slot */
+	assert_int_equal(interrupts(1), 0); /* is off */
+	guest_takes("one");
+	guest_takes("two");
+	guest_takes("three");
+	assert_int_equal(synic_queued(bench.synic), 0);
+}
+
+static void restore_zeroes_no_page(void **state)
+{
+	uint8_t *siefp = guest_memory_for_write(bench.memory, SIEFP_GPA, 4096);
+
+	(void)state;
+	guest_enables(0);
+	siefp[512] = 0x20; /* a channel's flag that the guest has not seen */
+	post("keep");
+	synic_moves();
+	synic_resume(bench.synic);
+	assert_int_equal(siefp[512], 0x20);
+	guest_takes("keep");
+}
+
+static void end_of_message_that_nobody_saw_is_made_up_for(void **state)
+{
+	(void)state;
+	guest_enables(0);
+	post("one");
+	post("two");
+	synic_pause(bench.synic);
+	guest_takes("one"); /* and says so, to a host that no longer listens */
+	assert_int_equal(slot()->message_type, HV_MESSAGE_NONE);
+	synic_moves();
+	synic_resume(bench.synic);
+	guest_takes("two");
+}
+
+static void paused_synic_leaves_guest_memory_alone(void **state)
+{
+	(void)state;
+	guest_enables(0);
+	synic_pause(bench.synic);
+	fixture_take_dirty(bench.memory, SIMP_GPA >> 12);
+	post("one");
+	assert_int_equal(fixture_take_dirty(bench.memory, SIMP_GPA >> 12), 0);
+	assert_int_equal(slot()->message_type, HV_MESSAGE_NONE);
+	assert_int_equal(interrupts(0), 0);
+	synic_resume(bench.synic);
+	guest_takes("one");
+}
+
+static void cut_or_newer_section_is_refused(void **state)
+{
+	struct state_writer writer;
+
+	(void)state;
+	state_writer_init(&writer);
+	guest_enables(0);
+	post("one");
+	post("two");
+	post("three");
+	assert_int_equal(synic_save(bench.synic, &writer), 0);
+	for (size_t cut = 1; cut < writer.length; cut++) {
+		uint8_t *bytes = malloc(cut);
+
+		assert_non_null(bytes);
+		memcpy(bytes, writer.bytes, cut);
+		if (cut >= STATE_HEADER_BYTES)
+			put_le32(bytes + 8, (uint32_t)(cut - STATE_HEADER_BYTES));
+		synic_renew();
+		assert_int_equal(restore_bytes(bytes, cut), -EPROTO);
+		free(bytes);
+	}
+	for (size_t at = STATE_HEADER_BYTES; at < writer.length; at++) {
+		writer.bytes[at] ^= 0xff;
+		synic_renew();
+		if (restore_bytes(writer.bytes, writer.length) == 0)
+			synic_resume(bench.synic);
+		writer.bytes[at] ^= 0xff;
+	}
+	put_le16(writer.bytes + 6, 2);
+	synic_renew();
+	assert_int_equal(restore_bytes(writer.bytes, writer.length), -EOPNOTSUPP);
+	put_le16(writer.bytes + 6, 1);
+	put_le16(writer.bytes + 16 + 6, 2);
+	assert_int_equal(restore_bytes(writer.bytes, writer.length), -EOPNOTSUPP);
+	state_writer_fini(&writer);
+}
+
+static void other_count_of_vps_or_endless_messages_are_refused(void **state)
+{
+	struct state_writer writer;
+
+	(void)state;
+	state_writer_init(&writer);
+	assert_int_equal(synic_save(bench.synic, &writer), 0);
+	writer.bytes[12] = 1;
+	assert_int_equal(restore_bytes(writer.bytes, writer.length), -EPROTO);
+	writer.bytes[12] = 3;
+	assert_int_equal(restore_bytes(writer.bytes, writer.length), -EPROTO);
+	writer.bytes[12] = 2;
+	put_le32(writer.bytes + 16 + 12 + 24, 65537);
+	assert_int_equal(restore_bytes(writer.bytes, writer.length), -EPROTO);
+	put_le32(writer.bytes + 16 + 12 + 24, 1); /* the next section's bytes are not its own */
+	assert_int_equal(restore_bytes(writer.bytes, writer.length), -EPROTO);
+	state_writer_fini(&writer);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -272,6 +455,13 @@ int main(void)
 		TEST(disabling_the_simp_drops_what_waits),
 		TEST(simp_outside_memory_harms_nothing),
 		TEST(oversized_message_and_unknown_vp_are_refused),
+		TEST(saved_synic_has_these_bytes),
+		TEST(messages_go_on_elsewhere_in_their_order),
+		TEST(restore_zeroes_no_page),
+		TEST(end_of_message_that_nobody_saw_is_made_up_for),
+		TEST(paused_synic_leaves_guest_memory_alone),
+		TEST(cut_or_newer_section_is_refused),
+		TEST(other_count_of_vps_or_endless_messages_are_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -10,8 +10,10 @@
 
 #include <cmocka.h>
 
+#include <errno.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "hypervisor/uart.h"
 
 enum { DATA, IER, IIR, LCR, MCR, LSR, MSR, SCR, FCR = IIR };
@@ -207,6 +209,139 @@ static void looped_overrun_is_reported_once(void **state)
 	assert_int_equal(uart_read(*state, LSR) & 0x02, 0);
 }
 
+/* ---- saved state ---- */
+
+static void save(struct state_writer *writer)
+{
+	state_writer_init(writer);
+	uart_save(&bench.uart, writer);
+	assert_int_equal(state_writer_result(writer), 0);
+}
+
+/* A new UART on another host. */
+static int restore_anew(const void *bytes, size_t length)
+{
+	struct state_reader reader, section;
+	int result;
+
+	uart_fini(&bench.uart);
+	uart_init(&bench.uart, &ops, &bench);
+	bench.edges = 0;
+	bench.wants = 0;
+	state_reader_init(&reader, bytes, length);
+	result = state_next(&reader, &section);
+	result = result == 1 ? uart_restore(&bench.uart, &section) : result;
+	assert_int_equal(bench.edges + bench.wants, 0);
+	return result;
+}
+
+/* Trigger level 4, input and transmitter enabled, "abcd" waits: the line is up. */
+static void uart_fill(void)
+{
+	uart_write(&bench.uart, FCR, 0x41);
+	uart_write(&bench.uart, LCR, 0x83);
+	uart_write(&bench.uart, DATA, 0x34);
+	uart_write(&bench.uart, IER, 0x12);
+	uart_write(&bench.uart, LCR, 0x03);
+	uart_write(&bench.uart, IER, 0x03);
+	uart_write(&bench.uart, MCR, 0x0b);
+	uart_write(&bench.uart, SCR, 0xa5);
+	uart_receive(&bench.uart, (const uint8_t *)"zabcd", 5);
+	assert_int_equal(uart_read(&bench.uart, DATA), 'z');
+}
+
+static void saved_uart_has_these_bytes(void **state)
+{
+	static const uint8_t golden[] = {
+		'U', 'A', 'R', 'T', 1, 0, 1, 0, 17, 0, 0, 0,
+		/* IER, FCR, LCR, MCR, SCR, divisor, transmitter's interrupt, no overrun, FIFO */
+		0x03, 0x41, 0x03, 0x0b, 0xa5, 0x34, 0x12, 1, 0, 4, 0, 0, 0, 'a', 'b', 'c', 'd'};
+	struct state_writer writer;
+
+	(void)state;
+	uart_fill();
+	save(&writer);
+	assert_int_equal(writer.length, sizeof(golden));
+	assert_memory_equal(writer.bytes, golden, sizeof(golden));
+	state_writer_fini(&writer);
+}
+
+static void driver_finds_its_uart_elsewhere(void **state)
+{
+	struct state_writer writer;
+
+	(void)state;
+	uart_fill();
+	save(&writer);
+	assert_int_equal(restore_anew(writer.bytes, writer.length), 0);
+	uart_resume(&bench.uart);
+	assert_int_equal(bench.edges, 1); /* the edge before may be lost */
+	assert_int_equal(bench.wants, 0); /* the FIFO is not empty */
+	assert_int_equal(uart_read(&bench.uart, IIR), 0xc4);
+	for (int i = 0; i < 4; i++)
+		assert_int_equal(uart_read(&bench.uart, DATA), 'a' + i);
+	assert_int_equal(bench.wants, 1);
+	assert_int_equal(uart_read(&bench.uart, IIR), 0xc2);
+	assert_int_equal(uart_read(&bench.uart, IIR), 0xc1);
+	assert_int_equal(uart_read(&bench.uart, SCR), 0xa5);
+	assert_int_equal(uart_read(&bench.uart, MCR), 0x0b);
+	uart_write(&bench.uart, LCR, 0x80);
+	assert_int_equal(uart_read(&bench.uart, DATA), 0x34);
+	assert_int_equal(uart_read(&bench.uart, IER), 0x12);
+	state_writer_fini(&writer);
+}
+
+static void idle_uart_asks_for_input_and_raises_nothing(void **state)
+{
+	struct state_writer writer;
+
+	(void)state;
+	save(&writer);
+	assert_int_equal(restore_anew(writer.bytes, writer.length), 0);
+	uart_resume(&bench.uart);
+	assert_int_equal(bench.edges, 0);
+	assert_int_equal(bench.wants, 1);
+	state_writer_fini(&writer);
+}
+
+static void cut_newer_or_overfull_section_is_refused(void **state)
+{
+	struct state_writer writer;
+
+	(void)state;
+	uart_fill();
+	save(&writer);
+	for (size_t cut = 1; cut < writer.length; cut++) {
+		uint8_t bytes[64];
+
+		memcpy(bytes, writer.bytes, cut);
+		if (cut >= STATE_HEADER_BYTES)
+			put_le32(bytes + 8, (uint32_t)(cut - STATE_HEADER_BYTES));
+		assert_int_equal(restore_anew(bytes, cut), -EPROTO);
+	}
+	writer.bytes[13] = 0; /* no FIFO, and yet four bytes in it */
+	assert_int_equal(restore_anew(writer.bytes, writer.length), -EPROTO);
+	put_le16(writer.bytes + 4, 2);
+	put_le16(writer.bytes + 6, 2);
+	assert_int_equal(restore_anew(writer.bytes, writer.length), -EOPNOTSUPP);
+	state_writer_fini(&writer);
+}
+
+static void registers_keep_only_what_they_can_hold(void **state)
+{
+	struct state_writer writer;
+
+	(void)state;
+	save(&writer);
+	memset(writer.bytes + 12, 0xff, 9);
+	assert_int_equal(restore_anew(writer.bytes, writer.length), 0);
+	uart_resume(&bench.uart);
+	assert_int_equal(bench.uart.ier, 0x0f);
+	assert_int_equal(bench.uart.fcr, 0xc9);
+	assert_int_equal(bench.uart.mcr, 0x1f);
+	state_writer_fini(&writer);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -226,6 +361,11 @@ int main(void)
 		TEST(without_fifo_one_byte_is_held),
 		TEST(clearing_the_fifo_drops_what_it_holds),
 		TEST(looped_overrun_is_reported_once),
+		TEST(saved_uart_has_these_bytes),
+		TEST(driver_finds_its_uart_elsewhere),
+		TEST(idle_uart_asks_for_input_and_raises_nothing),
+		TEST(cut_newer_or_overfull_section_is_refused),
+		TEST(registers_keep_only_what_they_can_hold),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -245,6 +245,7 @@ static void get_tells_configuration_and_status(void **state)
 		"\"vmbus\": {\"version\": \"5.3\", \"channels_offered\": 3, \"channels_open\": 2, "
 		"\"gpadls\": 5}, "
 		"\"guest\": {\"heartbeat\": \"ok\", \"shutdown_ready\": true}, "
+		"\"migration\": null, "
 		"\"nics\": [{\"mac\": \"02:00:00:00:ab:01\", \"switch\": \"/run/s\", "
 		"\"spoof_guard\": true, "
 		"\"mtu_max\": 9000, \"queues_max\": 4, \"link\": \"open\", \"nvsp_version\": "

@@ -29,7 +29,7 @@ enum migration_word {
 	MIGRATION_WORD_RELEASED = 3,  /* out: never runs there again, unless the target's host says
 					 aborted */
 	MIGRATION_WORD_ABORTED = 4, /* out: it ran on there. in: it never ran here, and will not */
-	MIGRATION_WORD_COMMITTED = 5, /* in: it is the target's */
+	MIGRATION_WORD_COMMITTED = 5, /* in: it is the target's. out: an operator says so */
 };
 
 const char *migration_word_name(enum migration_word word);
@@ -38,9 +38,9 @@ struct migration_record {
 	enum migration_word word;
 	char id[MIGRATION_ID_BYTES];
 	char vm[VM_NAME_MAX + 1];
-	char peer[MIGRATION_HOST_BYTES]; /* out: the host as it was dialled. in: whom the source's
-					    certificate names */
-	uint16_t port;			 /* of the peer's `lunar receive` */
+	char peer[MIGRATION_HOST_BYTES];     /* out: the host as it was dialled; in: its address */
+	char identity[MIGRATION_HOST_BYTES]; /* whom the peer's certificate names */
+	uint16_t port;			     /* of the peer's `lunar receive` */
 	bool stored; /* out: $LUNAR_STATE_DIR/vms/NAME.yaml is this VM's definition, and goes with
 			it */
 };
@@ -61,6 +61,11 @@ int migration_record_write(enum migration_side side, const struct migration_reco
 int migration_record_remove(enum migration_side side, const char *id);
 /* The record of a VM that nobody has settled (leaving, released). Returns 0 or -ENOENT. */
 int migration_record_find_open(const char *vm, struct migration_record *record);
+
+/* The VM has come here: what was open about its leaving is settled by that. */
+void migration_record_settle(const char *vm);
+/* Whether a process here has just handed that VM over, and has not ended yet. */
+bool migration_record_departs(const char *vm);
 
 /*
  * The one decision about an incoming move. prepare puts a record on disk under another name; decide
@@ -90,10 +95,10 @@ int migration_lock_take(enum migration_side side, const char *id);
 /* Takes -1. remove: nobody will ask for it any more. */
 void migration_lock_release(enum migration_side side, const char *id, int fd, bool remove);
 
-/* An order to the side that waits for an outcome, from a resolver: the source has released it, as
- * the holder of that certificate says. get: 0 with *peer, or -ENOENT. */
-int migration_order_put(const char *id, const char *peer);
-int migration_order_get(const char *id, char peer[MIGRATION_HOST_BYTES]);
+/* An order to the target that waits for an outcome, from a resolver: the source has released it, as
+ * the holder of that certificate says. get: 0 with *identity, or -ENOENT. */
+int migration_order_put(const char *id, const char *identity);
+int migration_order_get(const char *id, char identity[MIGRATION_HOST_BYTES]);
 void migration_order_remove(const char *id);
 
 /* The final figures, for `lunar show`: migration_report_json() in VM_PATH_MIGRATION. check may be

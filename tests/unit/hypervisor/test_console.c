@@ -19,6 +19,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/bytes.h"
 #include "base/event_loop.h"
 #include "base/fd_passing.h"
 #include "hypervisor/console.h"
@@ -315,6 +316,135 @@ static void unusable_path_is_one_line(void **state)
 			    "cannot open the console /nowhere/log: No such file or directory");
 }
 
+/* ---- saved state ---- */
+
+/* Another host's console of that kind, at path, with the past of the bench's. */
+static void console_move(enum vm_console_kind kind, const char *path, struct console **there)
+{
+	struct state_writer writer;
+	struct state_reader reader, section;
+	struct vm_error error;
+
+	state_writer_init(&writer);
+	console_save(bench.console, &writer);
+	assert_int_equal(state_writer_result(&writer), 0);
+	assert_int_equal(console_create(kind, path, bench.loop, there, &error), 0);
+	state_reader_init(&reader, writer.bytes, writer.length);
+	assert_int_equal(state_next(&reader, &section), 1);
+	assert_int_equal(console_restore(*there, &section), 0);
+	state_writer_fini(&writer);
+}
+
+static void saved_console_has_these_bytes(void **state)
+{
+	static const uint8_t golden[] = {'C', 'O', 'N', 'S', 1, 0, 0,	0,   7,	 0,
+					 0,   0,   3,	0,   0, 0, 'a', 'b', 'c'};
+	struct state_writer writer;
+
+	(void)state;
+	guest_prints("abc");
+	state_writer_init(&writer);
+	console_save(bench.console, &writer);
+	assert_int_equal(writer.length, sizeof(golden));
+	assert_memory_equal(writer.bytes, golden, sizeof(golden));
+	state_writer_fini(&writer);
+}
+
+static void new_reader_elsewhere_gets_the_past_and_what_follows(void **state)
+{
+	struct console *there;
+	char path[64];
+	int fd;
+
+	(void)state;
+	guest_prints("booting\n");
+	snprintf(path, sizeof(path), "%s/there.sock", bench.dir);
+	console_move(VM_CONSOLE_SOCKET, path, &there);
+	console_write(there, (const uint8_t *)"login: ", 7);
+	fd = unix_socket_connect(path, SOCK_STREAM);
+	run();
+	assert_reads(fd, "booting\nlogin: ");
+	close(fd);
+	console_destroy(there);
+}
+
+static void past_is_the_same_when_the_ring_has_wrapped(void **state)
+{
+	struct state_writer before, after;
+	struct console *there;
+	char line[65];
+	char path[64];
+
+	(void)state;
+	for (int i = 0; i < 5000; i++) { /* more than the ring, and not a divisor of it */
+		snprintf(line, sizeof(line), "%062d\n", i);
+		guest_prints(line);
+	}
+	snprintf(path, sizeof(path), "%s/there.sock", bench.dir);
+	console_move(VM_CONSOLE_SOCKET, path, &there);
+	state_writer_init(&before);
+	state_writer_init(&after);
+	console_save(bench.console, &before);
+	console_save(there, &after);
+	assert_int_equal(before.length, STATE_HEADER_BYTES + 4 + CONSOLE_SCROLL_BACK_BYTES);
+	assert_int_equal(after.length, before.length);
+	assert_memory_equal(after.bytes, before.bytes, before.length);
+	assert_memory_equal(before.bytes + before.length - 6, "04999\n", 6);
+	state_writer_fini(&before);
+	state_writer_fini(&after);
+	console_destroy(there);
+}
+
+static void log_file_elsewhere_gets_only_what_is_new(void **state)
+{
+	struct console *there;
+	struct stat status;
+	char path[64];
+
+	(void)state;
+	guest_prints("booting\n");
+	snprintf(path, sizeof(path), "%s/log", bench.dir);
+	console_move(VM_CONSOLE_FILE, path, &there);
+	console_write(there, (const uint8_t *)"new\n", 4);
+	console_destroy(there);
+	assert_int_equal(stat(path, &status), 0);
+	assert_int_equal(status.st_size, 4);
+	unlink(path);
+}
+
+static void cut_newer_or_endless_past_is_refused(void **state)
+{
+	struct state_writer writer;
+	struct state_reader reader, section;
+
+	(void)state;
+	guest_prints("abc");
+	state_writer_init(&writer);
+	console_save(bench.console, &writer);
+	for (uint32_t cut = 0; cut < 7; cut++) {
+		put_le32(writer.bytes + 8, cut);
+		state_reader_init(&reader, writer.bytes, STATE_HEADER_BYTES + cut);
+		assert_int_equal(state_next(&reader, &section), 1);
+		assert_int_equal(console_restore(bench.console, &section), -EPROTO);
+	}
+	put_le32(writer.bytes + 8, 7);
+	put_le16(writer.bytes + 6, 2);
+	state_reader_init(&reader, writer.bytes, writer.length);
+	assert_int_equal(state_next(&reader, &section), 1);
+	assert_int_equal(console_restore(bench.console, &section), -EOPNOTSUPP);
+	state_writer_fini(&writer);
+
+	state_begin(&writer, CONSOLE_STATE_TAG, 1, 1);
+	state_put_u32(&writer, CONSOLE_SCROLL_BACK_BYTES + 1);
+	for (int i = 0; i <= CONSOLE_SCROLL_BACK_BYTES; i++)
+		state_put_u8(&writer, 'x');
+	state_end(&writer);
+	state_reader_init(&reader, writer.bytes, writer.length);
+	assert_int_equal(state_next(&reader, &section), 1);
+	assert_int_equal(console_restore(bench.console, &section), -EPROTO);
+	state_writer_fini(&writer);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -332,6 +462,11 @@ int main(void)
 		TEST(socket_goes_with_the_console),
 		TEST(log_file_is_appended_to),
 		TEST(unusable_path_is_one_line),
+		TEST(saved_console_has_these_bytes),
+		TEST(new_reader_elsewhere_gets_the_past_and_what_follows),
+		TEST(past_is_the_same_when_the_ring_has_wrapped),
+		TEST(log_file_elsewhere_gets_only_what_is_new),
+		TEST(cut_newer_or_endless_past_is_refused),
 	};
 
 	signal(SIGPIPE, SIG_IGN); /* as vmwp does */

@@ -15,6 +15,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "base/bytes.h"
 #include "base/event_loop.h"
 #include "hypervisor/console.h"
 #include "hypervisor/message_inbox.h"
@@ -193,6 +194,93 @@ static void inbox_refuses_what_is_no_message(void **state)
 	message_inbox_fini(&inbox);
 }
 
+/* ---- saved state ---- */
+
+static int restore_bytes(const void *bytes, size_t length)
+{
+	struct state_reader reader, section;
+	int result;
+
+	platform_fini(&bench.platform);
+	platform_init(&bench.platform, bench.console, bench.line, on_power, NULL);
+	state_reader_init(&reader, bytes, length);
+	result = state_next(&reader, &section);
+	return result == 1 ? platform_restore(&bench.platform, &section) : result;
+}
+
+static void saved_platform_has_these_bytes(void **state)
+{
+	static const uint8_t golden[] = {
+		'P', 'L', 'A', 'T', 1, 0, 1, 0,	   54,	0,   0,	  0,   'C', 'M', 'O', 'S', 1,
+		0,   1,	  0,   1,   0, 0, 0, 0x0d, 'U', 'A', 'R', 'T', 1,   0,	 1,   0,   13,
+		0,   0,	  0,   0,   0, 0, 0, 0x42, 12,	0,   0,	  0,   0,   0,	 0,   0,   'C',
+		'O', 'N', 'S', 1,   0, 0, 0, 4,	   0,	0,   0,	  0,   0,   0,	 0,
+	};
+	struct state_writer writer;
+
+	(void)state;
+	out(0x70, 0x0d);
+	out(0x3ff, 0x42);
+	state_writer_init(&writer);
+	assert_int_equal(platform_save(&bench.platform, &writer), 0);
+	assert_int_equal(writer.length, sizeof(golden));
+	assert_memory_equal(writer.bytes, golden, sizeof(golden));
+	state_writer_fini(&writer);
+}
+
+static void ports_go_on_elsewhere(void **state)
+{
+	struct state_writer writer;
+	uint64_t count = 0;
+
+	(void)state;
+	out(0x70, 0x0d);
+	out(0x3f9, 0x02); /* the transmitter's interrupt is up */
+	state_writer_init(&writer);
+	assert_int_equal(platform_save(&bench.platform, &writer), 0);
+	assert_int_equal(read(bench.line, &count, sizeof(count)), sizeof(count));
+	assert_int_equal(restore_bytes(writer.bytes, writer.length), 0);
+	assert_int_equal(in(0x71), 0x80);
+	assert_int_equal(read(bench.line, &count, sizeof(count)), -1);
+	platform_resume(&bench.platform);
+	assert_int_equal(read(bench.line, &count, sizeof(count)), sizeof(count));
+	assert_int_equal(in(0x3fa) & 0x0f, 0x02);
+	state_writer_fini(&writer);
+}
+
+static void cut_newer_or_unknown_part_is_refused(void **state)
+{
+	struct state_writer writer;
+
+	(void)state;
+	state_writer_init(&writer);
+	assert_int_equal(platform_save(&bench.platform, &writer), 0);
+	for (size_t cut = 1; cut < writer.length; cut++) {
+		uint8_t bytes[128];
+		int result;
+
+		memcpy(bytes, writer.bytes, cut);
+		if (cut >= STATE_HEADER_BYTES)
+			put_le32(bytes + 8, (uint32_t)(cut - STATE_HEADER_BYTES));
+		result = restore_bytes(bytes, cut);
+		/* between two parts the rest is as a new machine has it */
+		if (cut == 12 || cut == 25 || cut == 50)
+			assert_int_equal(result, 0);
+		else
+			assert_int_equal(result, -EPROTO);
+	}
+	put_le16(writer.bytes + 12 + 6, 2);
+	assert_int_equal(restore_bytes(writer.bytes, writer.length), -EOPNOTSUPP);
+	writer.bytes[12] = 'X'; /* unknown, and it matters */
+	put_le16(writer.bytes + 12 + 6, 1);
+	assert_int_equal(restore_bytes(writer.bytes, writer.length), -EOPNOTSUPP);
+	put_le16(writer.bytes + 12 + 6, STATE_SKIPPABLE);
+	assert_int_equal(restore_bytes(writer.bytes, writer.length), 0);
+	put_le16(writer.bytes + 6, 2);
+	assert_int_equal(restore_bytes(writer.bytes, writer.length), -EOPNOTSUPP);
+	state_writer_fini(&writer);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -205,6 +293,9 @@ int main(void)
 		TEST(absent_device_reads_as_ones),
 		TEST(uart_is_at_com1_and_raises_its_line),
 		TEST(clock_is_read_by_index),
+		TEST(saved_platform_has_these_bytes),
+		TEST(ports_go_on_elsewhere),
+		TEST(cut_newer_or_unknown_part_is_refused),
 		cmocka_unit_test(clock_tells_utc_in_bcd),
 		cmocka_unit_test(inbox_keeps_order_and_refuses_when_full),
 		cmocka_unit_test(inbox_refuses_what_is_no_message),

@@ -91,8 +91,9 @@ static enum exit_code read_answer(const char *name, long status, const struct an
 {
 	json_t *value = json_loadb(answer->bytes ? answer->bytes : "", answer->length,
 				   JSON_REJECT_DUPLICATES, NULL);
-	const char *message =
-		json_string_value(json_object_get(json_object_get(value, "error"), "message"));
+	const json_t *problem = json_object_get(value, "error");
+	const char *message = json_string_value(json_object_get(problem, "message"));
+	json_int_t told = json_integer_value(json_object_get(problem, "exit_code"));
 	enum exit_code code;
 
 	if (status >= 200 && status < 300 && json_is_object(value)) {
@@ -100,6 +101,8 @@ static enum exit_code read_answer(const char *name, long status, const struct an
 		return EXIT_OK;
 	}
 	code = status == 409 ? EXIT_STATE : EXIT_INTERNAL;
+	if (told > 0 && told < 256)
+		code = (enum exit_code)told;
 	if (message)
 		code = cli_error_set(error, code, "%s: %.500s", name, message);
 	else

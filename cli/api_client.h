@@ -23,7 +23,7 @@ enum exit_code api_find_process(const char *name, pid_t *pid, struct cli_error *
 /*
  * GET and PUT of /api/v1/vm + path ("" for the VM itself). body: may be NULL. On EXIT_OK *answer is
  * the caller's. EXIT_STATE: no process, or the VM's state forbids it; EXIT_TIMEOUT: no answer
- * within timeout_ms.
+ * within timeout_ms. Where the answer names an exit code ("exit_code"), that one.
  */
 enum exit_code api_get(const char *name, const char *path, uint32_t timeout_ms, json_t **answer,
 		       struct cli_error *error);

@@ -13,6 +13,7 @@
 #include "cli/api_client.h"
 #include "cli/commands.h"
 #include "cli/console_client.h"
+#include "cli/last_move.h"
 #include "cli/output.h"
 #include "cli/vm_store.h"
 #include "hypervisor/vm_report.h"
@@ -38,6 +39,31 @@ static enum exit_code look_at_definition(const char *name, const char *state, js
 	*vm = vm_report_json(config, &nothing, state);
 	vm_config_free(config);
 	return *vm ? EXIT_OK : cli_error_set(error, EXIT_INTERNAL, "out of memory");
+}
+
+/* The last move, from what it left behind, where the VM's process has nothing to tell of it. */
+static void add_last_move(const char *name, json_t *vm)
+{
+	json_t *move;
+
+	if (json_is_object(json_object_get(vm, "migration")))
+		return;
+	move = last_move_read(name);
+	json_object_set_new(vm, "migration", move ? move : json_null());
+}
+
+/* A VM that is unknown here since it has moved away. EXIT_NOT_FOUND, with the error as it is, where
+ * it has not. */
+static enum exit_code look_at_departed(const char *name, json_t **vm)
+{
+	json_t *move = last_move_read(name);
+
+	if (!last_move_is_departure(move)) {
+		json_decref(move);
+		return EXIT_NOT_FOUND;
+	}
+	*vm = json_pack("{ss ss so}", "name", name, "state", "moved", "migration", move);
+	return EXIT_OK;
 }
 
 static enum exit_code look(const char *name, uint32_t timeout_ms, json_t **vm,
@@ -89,13 +115,17 @@ enum exit_code command_list(const struct command_context *context, struct cli_er
 
 enum exit_code command_show(const struct command_context *context, struct cli_error *error)
 {
-	enum exit_code code = vm_store_check_name(context->options->argument, error);
+	const char *name = context->options->argument;
+	enum exit_code code = vm_store_check_name(name, error);
 	json_t *vm = NULL;
 
 	if (code == EXIT_OK)
-		code = look(context->options->argument, API_ANSWER_MS, &vm, error);
+		code = look(name, API_ANSWER_MS, &vm, error);
+	if (code == EXIT_NOT_FOUND)
+		code = look_at_departed(name, &vm);
 	if (code != EXIT_OK)
 		return code;
+	add_last_move(name, vm);
 	if (context->options->json)
 		return command_print_json(context, vm, error);
 	output_vm_sheet(context->out, vm);

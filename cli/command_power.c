@@ -22,8 +22,7 @@
 typedef enum exit_code (*power_fn)(const struct options *options, const char *name, json_t **result,
 				   struct cli_error *error);
 
-/* Says that a VM is not running; that it is not even defined comes first. */
-static enum exit_code explain_not_running(const char *name, struct cli_error *error)
+enum exit_code command_explain_not_running(const char *name, struct cli_error *error)
 {
 	struct vm_config *config = NULL;
 	struct cli_error load_error;
@@ -110,7 +109,7 @@ static enum exit_code stop_one(const struct options *options, const char *name, 
 
 	code = api_find_process(name, &pid, error);
 	if (code == EXIT_STATE)
-		return explain_not_running(name, error);
+		return command_explain_not_running(name, error);
 	if (code != EXIT_OK)
 		return code;
 	pidfd = pid > 0 ? vm_process_open(pid) : -ESRCH;
@@ -148,7 +147,7 @@ static enum exit_code reboot_one(const struct options *options, const char *name
 
 	code = api_get(name, "", API_ANSWER_MS, &vm, error);
 	if (code == EXIT_STATE)
-		return explain_not_running(name, error);
+		return command_explain_not_running(name, error);
 	if (code != EXIT_OK)
 		return code;
 	before = json_integer_value(json_object_get(vm, "reboots"));

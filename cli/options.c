@@ -1,141 +1,61 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * One table says what each command accepts; parsing, checks and help all read it.
+ * Reads the command line: first which command and options there are, then, by the tables, whether
+ * they go together, then their values, whose meaning may depend on the command.
  */
 #include "cli/options.h"
 
-#include <ctype.h>
 #include <getopt.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/bytes.h"
-
-enum accepts {
-	ACCEPTS_FORCE = 1,
-	ACCEPTS_ALL = 2,
-	ACCEPTS_TIMEOUT = 4,
-	ACCEPTS_LINGER = 8,
-};
-
-struct command {
-	const char *name;
-	const char *argument; /* its name in help; NULL: takes none */
-	unsigned int accepts;
-	const char *summary;
-	const char *text;
-};
-
-static const struct command commands[COMMAND_COUNT] = {
-	[COMMAND_CREATE] =
-		{"create", "FILE", 0, "define a VM from its YAML file",
-		 "Checks FILE and stores a copy of it. Nothing is started. docs/vm-yaml.md lists "
-		 "the keys.\n"},
-	[COMMAND_DELETE] = {"delete", "NAME", 0, "remove a VM's definition",
-			    "The VM must not run. Its kernel, initrd and console files stay.\n"},
-	[COMMAND_START] =
-		{"start", "NAME", ACCEPTS_ALL | ACCEPTS_TIMEOUT, "start a VM",
-		 "Starts the VM's vmwp in the background and waits until the guest runs. When "
-		 "vmwp ends\ninstead, its message and exit code are passed on.\n"},
-	[COMMAND_STOP] =
-		{"stop", "NAME", ACCEPTS_FORCE | ACCEPTS_ALL | ACCEPTS_TIMEOUT, "stop a VM",
-		 "Asks the guest to shut down; when it has not after the time-out, stops it by "
-		 "force and says so.\n"},
-	[COMMAND_REBOOT] = {"reboot", "NAME", ACCEPTS_TIMEOUT, "reset a VM",
-			    "As the reset button would: the guest is not asked.\n"},
-	[COMMAND_LIST] = {"list", NULL, 0, "list all VMs", ""},
-	[COMMAND_SHOW] = {"show", "NAME", 0, "show one VM, its NICs and counters", ""},
-	[COMMAND_CONSOLE] =
-		{"console", "NAME", ACCEPTS_LINGER, "connect to a VM's serial console",
-		 "Ctrl-] leaves. When standard input is no terminal, what it holds is sent, and "
-		 "lunar leaves\nonce the input has ended and the guest has been quiet.\n"},
-	[COMMAND_VERSION] = {"version", NULL, 0, "print the version", ""},
-};
+#include "cli/option_values.h"
+#include "cli/options_internal.h"
+#include "hypervisor/api_server.h"
 
 enum {
-	OPTION_JSON = 256,
-	OPTION_FORCE,
-	OPTION_ALL,
-	OPTION_TIMEOUT,
-	OPTION_LINGER,
-	OPTION_VERSION,
+	LONG_OPTION = 256, /* and option_id more */
+	LONG_OPTION_JSON = LONG_OPTION + OPTION_COUNT,
+	LONG_OPTION_VERSION,
 };
 
-static const struct option long_options[] = {
-	{"json", no_argument, NULL, OPTION_JSON},
-	{"force", no_argument, NULL, OPTION_FORCE},
-	{"all", no_argument, NULL, OPTION_ALL},
-	{"timeout", required_argument, NULL, OPTION_TIMEOUT},
-	{"linger", required_argument, NULL, OPTION_LINGER},
-	{"version", no_argument, NULL, OPTION_VERSION},
-	{"help", no_argument, NULL, 'h'},
-	{NULL, 0, NULL, 0},
+/* What was given of the options that only some commands accept: the value, "" where it takes none,
+ * NULL where it was not given. */
+struct given {
+	const char *values[OPTION_COUNT];
 };
 
-static const char *option_name(unsigned int accepts)
+static void fill_long_options(struct option long_options[OPTION_COUNT + 4])
 {
-	switch (accepts) {
-	case ACCEPTS_FORCE:
-		return "--force";
-	case ACCEPTS_ALL:
-		return "--all";
-	case ACCEPTS_TIMEOUT:
-		return "--timeout";
-	default:
-		return "--linger";
-	}
+	size_t i;
+
+	for (i = 0; i < OPTION_COUNT; i++)
+		long_options[i] =
+			(struct option){option_table[i].name,
+					option_table[i].value ? required_argument : no_argument,
+					NULL, LONG_OPTION + (int)i};
+	long_options[i++] = (struct option){"json", no_argument, NULL, LONG_OPTION_JSON};
+	long_options[i++] = (struct option){"version", no_argument, NULL, LONG_OPTION_VERSION};
+	long_options[i++] = (struct option){"help", no_argument, NULL, 'h'};
+	long_options[i] = (struct option){NULL, 0, NULL, 0};
 }
 
-static enum exit_code read_seconds(const char *option, const char *text, uint32_t least,
-				   uint32_t *seconds, struct cli_error *error)
+/* The options, wherever they stand. */
+static enum exit_code find_options(int argc, char **argv, struct options *options,
+				   struct given *given, struct cli_error *error)
 {
-	unsigned long value = 0;
-	size_t digits = strspn(text, "0123456789");
-
-	if (digits > 0 && digits < 6)
-		value = strtoul(text, NULL, 10);
-	if (digits == 0 || digits >= 6 || text[digits] || value < least ||
-	    value > OPTIONS_TIMEOUT_MAX_S)
-		return cli_error_set(error, EXIT_USAGE,
-				     "%s: '%.40s' is not a number of seconds from %u to %d", option,
-				     text, least, OPTIONS_TIMEOUT_MAX_S);
-	*seconds = (uint32_t)value;
-	return EXIT_OK;
-}
-
-/* The options, wherever they stand. Returns through *given which of them only some commands accept.
- */
-static enum exit_code parse_options(int argc, char **argv, struct options *options,
-				    unsigned int *given, struct cli_error *error)
-{
-	enum exit_code code = EXIT_OK;
+	struct option long_options[OPTION_COUNT + 4];
 	int option;
 
+	fill_long_options(long_options);
 	opterr = 0;
 	optind = 0; /* 0: glibc starts afresh */
-	while (code == EXIT_OK &&
-	       (option = getopt_long(argc, argv, ":h", long_options, NULL)) != -1) {
+	while ((option = getopt_long(argc, argv, ":h", long_options, NULL)) != -1) {
 		switch (option) {
-		case OPTION_JSON:
+		case LONG_OPTION_JSON:
 			options->json = true;
 			break;
-		case OPTION_FORCE:
-			options->force = true;
-			*given |= ACCEPTS_FORCE;
-			break;
-		case OPTION_ALL:
-			options->all = true;
-			*given |= ACCEPTS_ALL;
-			break;
-		case OPTION_TIMEOUT:
-			*given |= ACCEPTS_TIMEOUT;
-			code = read_seconds("--timeout", optarg, 1, &options->timeout_s, error);
-			break;
-		case OPTION_LINGER:
-			*given |= ACCEPTS_LINGER;
-			code = read_seconds("--linger", optarg, 0, &options->linger_s, error);
-			break;
-		case OPTION_VERSION:
+		case LONG_OPTION_VERSION:
 			options->has_command = true;
 			options->command = COMMAND_VERSION;
 			break;
@@ -143,52 +63,229 @@ static enum exit_code parse_options(int argc, char **argv, struct options *optio
 			options->help = true;
 			break;
 		case ':':
-			code = cli_error_set(error, EXIT_USAGE,
+			return cli_error_set(error, EXIT_USAGE,
 					     "%.40s needs a value; see lunar --help",
 					     argv[optind - 1]);
-			break;
-		default:
-			code = cli_error_set(error, EXIT_USAGE,
+		case '?':
+			return cli_error_set(error, EXIT_USAGE,
 					     "unknown option %.40s; see lunar --help",
 					     argv[optind - 1]);
+		default:
+			given->values[option - LONG_OPTION] = optarg ? optarg : "";
 			break;
 		}
 	}
+	return EXIT_OK;
+}
+
+static bool is_given(const struct given *given, enum option_id id)
+{
+	return given->values[id] != NULL;
+}
+
+static enum exit_code check_accepted(const struct options *options, const struct given *given,
+				     struct cli_error *error)
+{
+	const struct command_row *command = &command_table[options->command];
+
+	for (unsigned int id = 0; id < OPTION_COUNT; id++)
+		if (given->values[id] && !(command->accepts & 1U << id))
+			return cli_error_set(error, EXIT_USAGE,
+					     "%s takes no --%s; see lunar %s --help", command->name,
+					     option_table[id].name, command->name);
+	return EXIT_OK;
+}
+
+static enum exit_code check_arguments(const struct options *options, size_t wanted,
+				      struct cli_error *error)
+{
+	const struct command_row *command = &command_table[options->command];
+	size_t count = options->argument_count;
+
+	if (count > wanted)
+		return cli_error_set(error, EXIT_USAGE, "%s: '%.40s' is one argument too many",
+				     command->name, options->arguments[wanted]);
+	if (count == wanted)
+		return EXIT_OK;
+	if (count == 0)
+		return cli_error_set(error, EXIT_USAGE,
+				     "%s: which one? give its %s; see lunar %s --help",
+				     command->name, command->arguments[0], command->name);
+	return cli_error_set(error, EXIT_USAGE, "%s: %s is missing; see lunar %s --help",
+			     command->name, command->arguments[count], command->name);
+}
+
+static enum exit_code check_tls(const struct options *options, struct cli_error *error)
+{
+	static const struct {
+		const char *word;
+		size_t least, most;
+	} words[] = {{"lab", 3, SIZE_MAX}, {"install", 2, 2}, {"show", 1, 2}};
+	size_t count = options->argument_count;
+
+	for (size_t i = 0; options->argument && i < ARRAY_LENGTH(words); i++) {
+		if (strcmp(options->argument, words[i].word) != 0)
+			continue;
+		if (count < words[i].least)
+			return cli_error_set(error, EXIT_USAGE,
+					     "tls %s: %s is missing; see lunar tls --help",
+					     words[i].word, count == 1 ? "DIR" : "HOST");
+		if (count > words[i].most)
+			return cli_error_set(error, EXIT_USAGE,
+					     "tls: '%.40s' is one argument too many",
+					     options->arguments[words[i].most]);
+		return EXIT_OK;
+	}
+	return cli_error_set(error, EXIT_USAGE, "tls: lab, install or show? see lunar tls --help");
+}
+
+/* migrate: what it is about, and whether the rest goes with that. */
+static enum exit_code read_migrate(struct options *options, const struct given *given,
+				   struct cli_error *error)
+{
+	bool cancel = is_given(given, OPTION_CANCEL), resolve = is_given(given, OPTION_RESOLVE);
+	const char *word = options->argument_count > 1 ? options->arguments[1] : "";
+	enum exit_code code;
+
+	for (unsigned int id = 0; (cancel || resolve) && id < OPTION_COUNT; id++)
+		if (given->values[id] && id != (cancel ? OPTION_CANCEL : OPTION_RESOLVE))
+			return cli_error_set(
+				error, EXIT_USAGE,
+				"migrate --%s goes with no --%s; see lunar migrate --help",
+				cancel ? "cancel" : "resolve", option_table[id].name);
+	code = check_arguments(options, cancel ? 1 : 2, error);
+	if (resolve &&
+	    (code != EXIT_OK || (strcmp(word, "here") != 0 && strcmp(word, "there") != 0)))
+		return cli_error_set(
+			error, EXIT_USAGE,
+			"migrate --resolve: give NAME, and here or there: where it runs");
+	if (cancel)
+		options->migrate_action = MIGRATE_CANCEL;
+	if (resolve)
+		options->migrate_action =
+			strcmp(word, "here") == 0 ? MIGRATE_RESOLVE_HERE : MIGRATE_RESOLVE_THERE;
+	if (code != EXIT_OK || cancel || resolve)
+		return code;
+	return option_read_host("migrate", word, false, options->move.host,
+				sizeof(options->move.host), &options->move.port, error);
+}
+
+static enum exit_code check_command(struct options *options, const struct given *given,
+				    struct cli_error *error)
+{
+	if (options->command == COMMAND_MIGRATE)
+		return read_migrate(options, given, error);
+	if (options->command == COMMAND_TLS)
+		return check_tls(options, error);
+	if (options->all && options->argument)
+		return cli_error_set(error, EXIT_USAGE, "give either a NAME or --all, not both");
+	return check_arguments(
+		options, options->all ? 0 : command_table[options->command].arguments_max, error);
+}
+
+static enum exit_code read_timeout(struct options *options, const char *text,
+				   struct cli_error *error)
+{
+	enum exit_code code;
+	uint32_t ms;
+
+	if (options->command != COMMAND_MIGRATE)
+		return option_read_number("--timeout", text, 1, OPTIONS_TIMEOUT_MAX_S,
+					  " of seconds", &options->timeout_s, error);
+	code = option_read_time("--timeout", text, 1000, API_MIGRATE_MAX_TIMEOUT_S * 1000, &ms,
+				error);
+	if (code == EXIT_OK)
+		options->move.timeout_seconds = (ms + 999) / 1000;
 	return code;
 }
 
-static enum exit_code check_accepted(const struct options *options, unsigned int given,
-				     struct cli_error *error)
+static enum exit_code read_value(struct options *options, enum option_id id, const char *text,
+				 struct cli_error *error)
 {
-	const struct command *command = &commands[options->command];
-	unsigned int wrong = given & ~command->accepts;
+	static const char *const methods[] = {"none", "lz4", "zstd"};
+	static const char *const lates[] = {"cancel", "force"};
+	struct migration_options *move = &options->move;
+	enum exit_code code = EXIT_OK;
+	unsigned int index = 0;
 
-	if (wrong)
-		return cli_error_set(error, EXIT_USAGE, "%s takes no %s; see lunar %s --help",
-				     command->name, option_name(wrong & -wrong), command->name);
-	if (options->help)
+	switch (id) {
+	case OPTION_TIMEOUT:
+		return read_timeout(options, text, error);
+	case OPTION_LINGER:
+		return option_read_number("--linger", text, 0, OPTIONS_TIMEOUT_MAX_S, " of seconds",
+					  &options->linger_s, error);
+	case OPTION_BANDWIDTH:
+		return option_read_rate("--bandwidth", text, API_MIGRATE_MIN_BANDWIDTH,
+					API_MIGRATE_MAX_BANDWIDTH, &move->bandwidth, error);
+	case OPTION_DOWNTIME:
+		return option_read_time("--downtime", text, 1, API_MIGRATE_MAX_DOWNTIME_MS,
+					&move->downtime_ms, error);
+	case OPTION_CONNECTIONS:
+		return option_read_number("--connections", text, 1, MIGRATION_MAX_CONNECTIONS, "",
+					  &move->connections, error);
+	case OPTION_LATE:
+		code = option_read_word("--late", text, lates, ARRAY_LENGTH(lates), &index, error);
+		move->late = index ? MIGRATION_LATE_FORCE : MIGRATION_LATE_CANCEL;
+		return code;
+	case OPTION_COMPRESSION:
+		code = option_read_word("--compression", text, methods, ARRAY_LENGTH(methods),
+					&index, error);
+		move->compression = (enum migration_compression)index;
+		return code;
+	case OPTION_LISTEN:
+		return option_read_host("--listen", text, true, options->listen_host,
+					sizeof(options->listen_host), &options->listen_port, error);
+	case OPTION_MAX:
+		return option_read_number("--max", text, 1, OPTIONS_RECEIVE_LIMIT, "",
+					  &options->receive_max, error);
+	default:
 		return EXIT_OK;
-	if (options->all && options->argument)
-		return cli_error_set(error, EXIT_USAGE, "give either a NAME or --all, not both");
-	if (command->argument && !options->argument && !options->all)
-		return cli_error_set(error, EXIT_USAGE,
-				     "%s: which one? give its %s; see lunar %s --help",
-				     command->name, command->argument, command->name);
-	return EXIT_OK;
+	}
+}
+
+static enum exit_code read_values(struct options *options, const struct given *given,
+				  struct cli_error *error)
+{
+	enum exit_code code = EXIT_OK;
+
+	options->force = is_given(given, OPTION_FORCE);
+	options->all = is_given(given, OPTION_ALL);
+	options->keep = is_given(given, OPTION_KEEP);
+	options->move.check_only = is_given(given, OPTION_CHECK);
+	options->move.no_throttle = is_given(given, OPTION_NO_THROTTLE);
+	for (unsigned int id = 0; code == EXIT_OK && id < OPTION_COUNT; id++)
+		if (given->values[id] && option_table[id].value)
+			code = read_value(options, (enum option_id)id, given->values[id], error);
+	return code;
+}
+
+static enum exit_code find_command(struct options *options, const char *word,
+				   struct cli_error *error)
+{
+	for (size_t i = 0; i < ARRAY_LENGTH(command_table); i++)
+		if (strcmp(word, command_table[i].name) == 0) {
+			options->command = (enum command_id)i;
+			options->has_command = true;
+			return EXIT_OK;
+		}
+	return cli_error_set(error, EXIT_USAGE, "unknown command '%.40s'; see lunar --help", word);
 }
 
 enum exit_code options_parse(int argc, char **argv, struct options *options,
 			     struct cli_error *error)
 {
-	unsigned int given = 0;
+	struct given given = {0};
 	enum exit_code code;
 
-	*options = (struct options){.timeout_s = OPTIONS_TIMEOUT_DEFAULT_S, .linger_s = 1};
+	*options = (struct options){.timeout_s = OPTIONS_TIMEOUT_DEFAULT_S,
+				    .linger_s = 1,
+				    .listen_port = MIGRATION_PORT,
+				    .receive_max = OPTIONS_RECEIVE_MAX};
 	/* Seen first, so that an error before it is told in JSON too. */
 	for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
 		if (strcmp(argv[i], "--json") == 0)
 			options->json = true;
-	code = parse_options(argc, argv, options, &given, error);
+	code = find_options(argc, argv, options, &given, error);
 	if (code != EXIT_OK || (options->has_command && optind == argc))
 		return code;
 	if (optind == argc) {
@@ -200,63 +297,16 @@ enum exit_code options_parse(int argc, char **argv, struct options *options,
 		options->help = true;
 		return EXIT_OK;
 	}
-	for (size_t i = 0; i < ARRAY_LENGTH(commands); i++)
-		if (strcmp(argv[optind], commands[i].name) == 0) {
-			options->command = (enum command_id)i;
-			options->has_command = true;
-			break;
-		}
-	if (!options->has_command || strcmp(argv[optind], commands[options->command].name) != 0)
-		return cli_error_set(error, EXIT_USAGE, "unknown command '%.40s'; see lunar --help",
-				     argv[optind]);
-	if (argc - optind > (commands[options->command].argument ? 2 : 1))
-		return cli_error_set(error, EXIT_USAGE, "%s: '%.40s' is one argument too many",
-				     argv[optind], argv[argc - 1]);
-	options->argument = optind + 1 < argc ? argv[optind + 1] : NULL;
-	return check_accepted(options, given, error);
-}
-
-static void print_command_help(FILE *out, const struct command *command)
-{
-	fprintf(out, "usage: lunar %s%s%s%s%s%s%s [--json]\n%c%s.\n", command->name,
-		command->argument ? " " : "", command->argument ? command->argument : "",
-		command->accepts & ACCEPTS_ALL ? "|--all" : "",
-		command->accepts & ACCEPTS_FORCE ? " [--force]" : "",
-		command->accepts & ACCEPTS_TIMEOUT ? " [--timeout SECONDS]" : "",
-		command->accepts & ACCEPTS_LINGER ? " [--linger SECONDS]" : "",
-		toupper((unsigned char)command->summary[0]), command->summary + 1);
-	if (*command->text)
-		fprintf(out, "\n%s", command->text);
-	fprintf(out, "\nOptions:\n");
-	if (command->accepts & ACCEPTS_ALL)
-		fprintf(out, "  --all              every VM that is defined, instead of NAME\n");
-	if (command->accepts & ACCEPTS_FORCE)
-		fprintf(out, "  --force            at once: the guest is not asked, its unwritten "
-			     "data is lost\n");
-	if (command->accepts & ACCEPTS_TIMEOUT)
-		fprintf(out, "  --timeout SECONDS  how long to wait, 1 to 3600 (default 30)\n");
-	if (command->accepts & ACCEPTS_LINGER)
-		fprintf(out, "  --linger SECONDS   after piped input: how long the guest must be "
-			     "quiet, 0 to "
-			     "3600\n                     (default 1)\n");
-	fprintf(out, "  --json             print one JSON document; errors too\n");
-}
-
-void options_print_help(FILE *out, const struct options *options)
-{
-	if (options->has_command) {
-		print_command_help(out, &commands[options->command]);
-		return;
-	}
-	fprintf(out, "usage: lunar COMMAND [ARGUMENT] [OPTIONS]\nRuns virtual machines on KVM that "
-		     "speak "
-		     "Hyper-V's guest interface.\n\nCommands:\n");
-	for (size_t i = 0; i < ARRAY_LENGTH(commands); i++)
-		fprintf(out, "  %-8s%-5s %s\n", commands[i].name,
-			commands[i].argument ? commands[i].argument : "", commands[i].summary);
-	fprintf(out, "\nEvery command takes --json and --help. lunar(1) lists the exit codes.\n"
-		     "\nEnvironment:\n"
-		     "  LUNAR_STATE_DIR  definitions of VMs (default /var/lib/lunar)\n"
-		     "  LUNAR_RUN_DIR    sockets and logs (default /run/lunar)\n"
-		     "  LUNAR_VMWP       the vmwp program (default: beside lunar, then PATH)\n");
+	code = find_command(options, argv[optind], error);
+	if (code != EXIT_OK)
+		return code;
+	options->arguments = (const char *const *)argv + optind + 1;
+	options->argument_count = (size_t)(argc - optind - 1);
+	options->argument = options->argument_count ? options->arguments[0] : NULL;
+	code = check_accepted(options, &given, error);
+	if (code == EXIT_OK)
+		code = read_values(options, &given, error);
+	if (code == EXIT_OK && !options->help)
+		code = check_command(options, &given, error);
+	return code;
 }

@@ -6,13 +6,17 @@
 #define LUNAR_CLI_OPTIONS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 
 #include "cli/cli_error.h"
+#include "hypervisor/migration.h"
 
 #define OPTIONS_TIMEOUT_DEFAULT_S 30
 #define OPTIONS_TIMEOUT_MAX_S	  3600
+#define OPTIONS_RECEIVE_MAX	  8   /* strangers at once, by default */
+#define OPTIONS_RECEIVE_LIMIT	  256 /* that may be asked for */
 
 enum command_id {
 	COMMAND_CREATE,
@@ -23,26 +27,46 @@ enum command_id {
 	COMMAND_LIST,
 	COMMAND_SHOW,
 	COMMAND_CONSOLE,
+	COMMAND_MIGRATE,
+	COMMAND_SAVE,
+	COMMAND_RESTORE,
+	COMMAND_RECEIVE,
+	COMMAND_TLS,
 	COMMAND_VERSION,
 	COMMAND_COUNT,
 };
 
+enum migrate_action {
+	MIGRATE_MOVE,
+	MIGRATE_CANCEL,
+	MIGRATE_RESOLVE_HERE,
+	MIGRATE_RESOLVE_THERE,
+};
+
 struct options {
 	enum command_id command;
-	const char *argument; /* the NAME or FILE; NULL where there is none */
+	const char *argument;	      /* the NAME or FILE; NULL where there is none */
+	const char *const *arguments; /* all of them, the first one included */
+	size_t argument_count;
 	bool help; /* print help (of the command, when has_command) and do nothing else */
 	bool has_command;
 	bool json;
 	bool force;
 	bool all;
+	bool keep;
 	uint32_t timeout_s;
 	uint32_t linger_s;
+	enum migrate_action migrate_action;
+	struct migration_options move; /* host and port as well; MIGRATE_MOVE */
+	char listen_host[MIGRATION_HOST_BYTES];
+	uint16_t listen_port;
+	uint32_t receive_max;
 };
 
 /*
- * Reads the command line, options and arguments in any order; argv may be permuted. Returns
- * EXIT_OK, or EXIT_USAGE with the message. json is set as soon as --json was seen, so that even a
- * usage error can be told in it.
+ * Reads the command line, options and arguments in any order; argv may be permuted, and must
+ * outlive options. Returns EXIT_OK, or EXIT_USAGE with the message. json is set as soon as --json
+ * was seen, so that even a usage error can be told in it.
  */
 enum exit_code options_parse(int argc, char **argv, struct options *options,
 			     struct cli_error *error);

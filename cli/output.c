@@ -11,14 +11,13 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "cli/migration_output.h"
 
 #define SHEET_LABEL_WIDTH 12
 #define LIST_COLUMNS	  6
 #define TEXT_BYTES	  256
 
-/* Copies text for a terminal: control bytes become '?'; bytes of UTF-8 stay, but for C1 controls.
- */
-static void copy_printable(char *out, size_t out_bytes, const char *text)
+void output_copy_printable(char *out, size_t out_bytes, const char *text)
 {
 	size_t n = 0;
 
@@ -31,14 +30,14 @@ static void copy_printable(char *out, size_t out_bytes, const char *text)
 	out[n] = '\0';
 }
 
-static const char *get_text(const json_t *object, const char *key)
+const char *output_get_text(const json_t *object, const char *key)
 {
 	const char *text = json_string_value(json_object_get(object, key));
 
 	return text ? text : "-";
 }
 
-static uint64_t get_number(const json_t *object, const char *key)
+uint64_t output_get_number(const json_t *object, const char *key)
 {
 	json_int_t value = json_integer_value(json_object_get(object, key));
 
@@ -58,7 +57,7 @@ void output_table(FILE *out, size_t columns, const char *const *cells, size_t ro
 
 				width = length > width ? length : width;
 			}
-			copy_printable(text, sizeof(text), cells[row * columns + column]);
+			output_copy_printable(text, sizeof(text), cells[row * columns + column]);
 			fprintf(out, "%s%-*s", column ? "  " : "",
 				(int)(width < TEXT_BYTES ? width : 0), text);
 		}
@@ -98,9 +97,20 @@ void output_duration(char word[OUTPUT_WORD_BYTES], uint64_t ms)
 			 s / 3600 % 24);
 }
 
+void output_time(char word[OUTPUT_WORD_BYTES], uint64_t ms)
+{
+	if (ms < 1000)
+		snprintf(word, OUTPUT_WORD_BYTES, "%" PRIu64 "ms", ms);
+	else if (ms < 60000)
+		snprintf(word, OUTPUT_WORD_BYTES, "%" PRIu64 ".%" PRIu64 "s", ms / 1000,
+			 ms % 1000 / 100);
+	else
+		output_duration(word, ms);
+}
+
 static bool is_running(const json_t *vm)
 {
-	return strcmp(get_text(vm, "state"), "running") == 0;
+	return strcmp(output_get_text(vm, "state"), "running") == 0;
 }
 
 struct list_row {
@@ -114,12 +124,12 @@ static void fill_row(const json_t *vm, struct list_row *row, const char **cells)
 {
 	bool known = json_object_get(vm, "vps") != NULL;
 
-	snprintf(row->vps, sizeof(row->vps), "%" PRIu64, get_number(vm, "vps"));
-	output_size(row->memory, get_number(vm, "memory_bytes"));
+	snprintf(row->vps, sizeof(row->vps), "%" PRIu64, output_get_number(vm, "vps"));
+	output_size(row->memory, output_get_number(vm, "memory_bytes"));
 	snprintf(row->nics, sizeof(row->nics), "%zu", json_array_size(json_object_get(vm, "nics")));
-	output_duration(row->uptime, get_number(vm, "uptime_ms"));
-	cells[0] = get_text(vm, "name");
-	cells[1] = get_text(vm, "state");
+	output_duration(row->uptime, output_get_number(vm, "uptime_ms"));
+	cells[0] = output_get_text(vm, "name");
+	cells[1] = output_get_text(vm, "state");
 	cells[2] = known ? row->vps : "-";
 	cells[3] = known ? row->memory : "-";
 	cells[4] = known ? row->nics : "-";
@@ -154,7 +164,7 @@ __attribute__((format(printf, 3, 4))) static void sheet_line(FILE *out, const ch
 	va_start(args, format);
 	vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
-	copy_printable(shown, sizeof(shown), text);
+	output_copy_printable(shown, sizeof(shown), text);
 	fprintf(out, "%-*s %s\n", SHEET_LABEL_WIDTH, label, shown);
 }
 
@@ -168,37 +178,56 @@ static void sheet_counters(FILE *out, const char *label, const json_t *stats, bo
 
 	for (size_t i = 0; i < ARRAY_LENGTH(names); i++) {
 		snprintf(key, sizeof(key), "%s_%s", prefix, names[i]);
-		if (get_number(stats, key) && used < sizeof(trouble))
+		if (output_get_number(stats, key) && used < sizeof(trouble))
 			used += (size_t)snprintf(trouble + used, sizeof(trouble) - used,
-						 ", %" PRIu64 " %s", get_number(stats, key),
+						 ", %" PRIu64 " %s", output_get_number(stats, key),
 						 names[i]);
 	}
 	snprintf(key, sizeof(key), "%s_bytes", prefix);
-	output_size(bytes, get_number(stats, key));
+	output_size(bytes, output_get_number(stats, key));
 	snprintf(key, sizeof(key), "%s_packets", prefix);
-	packets = get_number(stats, key);
+	packets = output_get_number(stats, key);
 	sheet_line(out, label, "%" PRIu64 " packets, %s%s", packets, bytes, trouble);
 }
 
 static void sheet_nic(FILE *out, const json_t *nic, size_t index, bool running)
 {
 	const json_t *stats = json_object_get(nic, "stats");
-	uint64_t mtu = get_number(nic, "mtu");
+	uint64_t mtu = output_get_number(nic, "mtu");
 	char label[32];
 
 	snprintf(label, sizeof(label), "nic %zu", index);
-	sheet_line(out, label, "%s", get_text(nic, "mac"));
-	sheet_line(out, "  switch", "%s%s", get_text(nic, "switch"),
+	sheet_line(out, label, "%s", output_get_text(nic, "mac"));
+	sheet_line(out, "  switch", "%s%s", output_get_text(nic, "switch"),
 		   json_is_false(json_object_get(nic, "spoof_guard")) ? " (spoof guard off)" : "");
 	if (!running)
 		return;
-	sheet_line(out, "  link", "%s%s", get_text(nic, "link"),
+	sheet_line(out, "  link", "%s%s", output_get_text(nic, "link"),
 		   json_is_true(json_object_get(nic, "rndis_up")) ? ", receiving" : "");
 	sheet_line(out, "  nvsp", "%s, %" PRIu64 " of %" PRIu64 " channels, MTU %" PRIu64,
-		   get_text(nic, "nvsp_version"), get_number(nic, "channels_open"),
-		   get_number(nic, "queues_max"), mtu ? mtu : get_number(nic, "mtu_max"));
+		   output_get_text(nic, "nvsp_version"), output_get_number(nic, "channels_open"),
+		   output_get_number(nic, "queues_max"),
+		   mtu ? mtu : output_get_number(nic, "mtu_max"));
 	sheet_counters(out, "  sent", stats, true);
 	sheet_counters(out, "  received", stats, false);
+}
+
+/* One that is under way, or the last one. */
+static void sheet_move(FILE *out, const json_t *move)
+{
+	char line[512];
+
+	if (!json_is_object(move))
+		return;
+	if (migration_phase_is_final(output_get_text(move, "phase"))) {
+		migration_output_last(line, sizeof(line), move);
+		sheet_line(out, "last move", "%s", line);
+	} else {
+		migration_output_now(line, sizeof(line), move);
+		sheet_line(out, "moving", "%s %s: %s",
+			   json_is_true(json_object_get(move, "incoming")) ? "from" : "to",
+			   output_get_text(move, "peer"), line);
+	}
 }
 
 void output_vm_sheet(FILE *out, const json_t *vm)
@@ -210,34 +239,38 @@ void output_vm_sheet(FILE *out, const json_t *vm)
 	bool running = is_running(vm);
 	char word[OUTPUT_WORD_BYTES];
 
-	sheet_line(out, "name", "%s", get_text(vm, "name"));
-	sheet_line(out, "state", "%s", get_text(vm, "state"));
+	sheet_line(out, "name", "%s", output_get_text(vm, "name"));
+	sheet_line(out, "state", "%s", output_get_text(vm, "state"));
 	if (json_is_string(json_object_get(vm, "reason")))
-		sheet_line(out, "reason", "%s", get_text(vm, "reason"));
+		sheet_line(out, "reason", "%s", output_get_text(vm, "reason"));
+	sheet_move(out, json_object_get(vm, "migration"));
 	if (!json_object_get(vm, "vps"))
 		return;
 	if (running) {
-		output_duration(word, get_number(vm, "uptime_ms"));
+		output_duration(word, output_get_number(vm, "uptime_ms"));
 		sheet_line(out, "uptime", "%s (%" PRIu64 " reboots)", word,
-			   get_number(vm, "reboots"));
-		sheet_line(out, "process", "%" PRIu64 " on %s", get_number(vm, "pid"),
-			   get_text(vm, "engine"));
+			   output_get_number(vm, "reboots"));
+		sheet_line(out, "process", "%" PRIu64 " on %s", output_get_number(vm, "pid"),
+			   output_get_text(vm, "engine"));
 	}
-	output_size(word, get_number(vm, "memory_bytes"));
-	sheet_line(out, "vps", "%" PRIu64, get_number(vm, "vps"));
+	output_size(word, output_get_number(vm, "memory_bytes"));
+	sheet_line(out, "vps", "%" PRIu64, output_get_number(vm, "vps"));
 	sheet_line(out, "memory", "%s%s", word,
 		   json_is_true(json_object_get(vm, "huge_pages")) ? " (huge pages)" : "");
-	sheet_line(out, "kernel", "%s", get_text(vm, "kernel"));
-	sheet_line(out, "initrd", "%s", get_text(vm, "initrd"));
-	sheet_line(out, "cmdline", "%s", get_text(vm, "cmdline"));
-	sheet_line(out, "console", "%s %s", get_text(console, "kind"), get_text(console, "path"));
+	sheet_line(out, "kernel", "%s", output_get_text(vm, "kernel"));
+	sheet_line(out, "initrd", "%s", output_get_text(vm, "initrd"));
+	sheet_line(out, "cmdline", "%s", output_get_text(vm, "cmdline"));
+	sheet_line(out, "console", "%s %s", output_get_text(console, "kind"),
+		   output_get_text(console, "path"));
 	if (running)
 		sheet_line(out, "vmbus",
 			   "%s, %" PRIu64 " of %" PRIu64 " channels open, %" PRIu64 " GPADLs",
-			   get_text(vmbus, "version"), get_number(vmbus, "channels_open"),
-			   get_number(vmbus, "channels_offered"), get_number(vmbus, "gpadls"));
+			   output_get_text(vmbus, "version"),
+			   output_get_number(vmbus, "channels_open"),
+			   output_get_number(vmbus, "channels_offered"),
+			   output_get_number(vmbus, "gpadls"));
 	if (running)
-		sheet_line(out, "guest", "heartbeat %s%s", get_text(guest, "heartbeat"),
+		sheet_line(out, "guest", "heartbeat %s%s", output_get_text(guest, "heartbeat"),
 			   json_is_true(json_object_get(guest, "shutdown_ready"))
 				   ? ", takes shutdown requests"
 				   : "");

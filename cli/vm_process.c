@@ -14,18 +14,23 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <jansson.h>
 
 #include "cli/api_client.h"
+#include "hypervisor/vm_config.h"
+#include "hypervisor/vm_log.h"
 #include "hypervisor/vm_paths.h"
 
-#define POLL_MS	       20
-#define API_ANSWER_MS  2000
-#define LOG_TAIL_BYTES 4096
-#define KILL_WAIT_MS   5000
+#define POLL_MS		 20
+#define API_ANSWER_MS	 2000
+#define LOG_TAIL_BYTES	 4096
+#define KILL_WAIT_MS	 5000
+#define INCOMING_FD	 3 /* of vmwp: the connection */
+#define INCOMING_FD_TEXT "3"
 #define PROGRAM_MISSING                                                                            \
 	"vmwp was not found beside lunar, in ../sbin, ../libexec/lunar or in PATH; set "           \
 	"LUNAR_VMWP to it"
@@ -81,34 +86,36 @@ enum exit_code vm_process_find_program(char *path, size_t path_bytes, struct cli
 	return cli_error_set(error, EXIT_INTERNAL, PROGRAM_MISSING);
 }
 
-/* The VM's folder, and an empty log in it. */
-static enum exit_code make_log(const char *name, char *log, size_t log_bytes,
-			       struct cli_error *error)
-{
-	char folder[PATH_MAX], old[PATH_MAX];
-	int rc, fd;
-
-	rc = vm_path(VM_PATH_RUN_DIR, name, folder, sizeof(folder));
-	rc = rc ? rc : vm_path(VM_PATH_LOG, name, log, log_bytes);
-	if (rc < 0)
-		return cli_error_set(error, EXIT_CONFIG, "LUNAR_RUN_DIR is too long; shorten it");
-	rc = vm_paths_make_dir(folder);
-	if (rc < 0)
-		return cli_error_system(error, EXIT_INTERNAL, rc, "cannot make", folder);
-	snprintf(old, sizeof(old), "%s.1", log);
-	if (rename(log, old) < 0 && errno != ENOENT)
-		return cli_error_system(error, EXIT_INTERNAL, -errno, "cannot rename", log);
-	fd = open(log, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return cli_error_system(error, EXIT_INTERNAL, -errno, "cannot write", log);
-	close(fd);
-	return EXIT_OK;
-}
+/* What a vmwp gets: its arguments after its name, and its standard streams. */
+struct launch {
+	const char *option;
+	const char *value;
+	int out;
+	int errors;
+	int connection; /* becomes fd 3; -1: none */
+};
 
 /* Returns 0 or an errno of posix_spawn() and its kin. */
-static int spawn_detached(const char *program, const char *definition, const char *log, pid_t *pid)
+static int launch_actions(const struct launch *launch, posix_spawn_file_actions_t *actions)
 {
-	char *const arguments[] = {(char *)"vmwp", (char *)"--config", (char *)definition, NULL};
+	bool connected = launch->connection >= 0;
+	int rc = posix_spawn_file_actions_addopen(actions, 0, "/dev/null", O_RDONLY, 0);
+
+	rc = rc ? rc : posix_spawn_file_actions_adddup2(actions, launch->out, 1);
+	rc = rc ? rc : posix_spawn_file_actions_adddup2(actions, launch->errors, 2);
+	if (!rc && connected)
+		rc = posix_spawn_file_actions_adddup2(actions, launch->connection, INCOMING_FD);
+	rc = rc ? rc
+		: posix_spawn_file_actions_addclosefrom_np(actions,
+							   INCOMING_FD + (connected ? 1 : 0));
+	return rc ? rc : posix_spawn_file_actions_addchdir_np(actions, "/");
+}
+
+/* In a session of its own, with the default signals. Returns 0 or an errno. */
+static int spawn_detached(const char *program, const struct launch *launch, pid_t *pid)
+{
+	char *const arguments[] = {(char *)"vmwp", (char *)launch->option, (char *)launch->value,
+				   NULL};
 	posix_spawn_file_actions_t actions;
 	posix_spawnattr_t attributes;
 	sigset_t none, all;
@@ -126,11 +133,7 @@ static int spawn_detached(const char *program, const char *definition, const cha
 	posix_spawnattr_setsigdefault(&attributes, &all);
 	rc = posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK |
 							   POSIX_SPAWN_SETSIGDEF);
-	rc = rc ? rc : posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-	rc = rc ? rc : posix_spawn_file_actions_addopen(&actions, 1, log, O_WRONLY | O_APPEND, 0);
-	rc = rc ? rc : posix_spawn_file_actions_adddup2(&actions, 1, 2);
-	rc = rc ? rc : posix_spawn_file_actions_addclosefrom_np(&actions, 3);
-	rc = rc ? rc : posix_spawn_file_actions_addchdir_np(&actions, "/");
+	rc = rc ? rc : launch_actions(launch, &actions);
 	rc = rc ? rc : posix_spawn(pid, program, &actions, &attributes, arguments, environ);
 	posix_spawnattr_destroy(&attributes);
 out_actions:
@@ -138,22 +141,16 @@ out_actions:
 	return rc;
 }
 
-enum exit_code vm_process_spawn(const char *name, struct vm_process *process,
-				struct cli_error *error)
+static enum exit_code launch(const struct launch *launch, struct vm_process *process,
+			     struct cli_error *error)
 {
-	char program[PATH_MAX], definition[PATH_MAX];
-	enum exit_code code;
+	char program[PATH_MAX];
+	enum exit_code code = vm_process_find_program(program, sizeof(program), error);
 	int rc;
 
-	code = vm_process_find_program(program, sizeof(program), error);
 	if (code != EXIT_OK)
 		return code;
-	if (vm_path(VM_PATH_DEFINITION, name, definition, sizeof(definition)) < 0)
-		return cli_error_set(error, EXIT_CONFIG, "LUNAR_STATE_DIR is too long; shorten it");
-	code = make_log(name, process->log, sizeof(process->log), error);
-	if (code != EXIT_OK)
-		return code;
-	rc = spawn_detached(program, definition, process->log, &process->pid);
+	rc = spawn_detached(program, launch, &process->pid);
 	if (rc)
 		return cli_error_system(error, EXIT_INTERNAL, -rc, "cannot run", program);
 	process->pidfd = vm_process_open(process->pid);
@@ -167,20 +164,102 @@ enum exit_code vm_process_spawn(const char *name, struct vm_process *process,
 	return EXIT_OK;
 }
 
-/* The last line of the log, less the name that vmwp puts before it. */
-static void read_last_line(const char *log, char *line, size_t line_bytes)
+enum exit_code vm_process_spawn(const char *name, struct vm_process *process,
+				struct cli_error *error)
+{
+	struct launch what = {.option = "--config", .connection = -1};
+	char program[PATH_MAX], definition[PATH_MAX];
+	enum exit_code code = vm_process_find_program(program, sizeof(program), error);
+	int log;
+
+	if (code != EXIT_OK) /* before the log of the run before is put aside */
+		return code;
+	if (vm_path(VM_PATH_DEFINITION, name, definition, sizeof(definition)) < 0)
+		return cli_error_set(error, EXIT_CONFIG, "LUNAR_STATE_DIR is too long; shorten it");
+	log = vm_log_open(name, process->log, sizeof(process->log));
+	if (log == -ENAMETOOLONG)
+		return cli_error_set(error, EXIT_CONFIG, "LUNAR_RUN_DIR is too long; shorten it");
+	if (log < 0)
+		return cli_error_system(error, EXIT_INTERNAL, log, "cannot make", process->log);
+	what.value = definition;
+	what.out = log;
+	what.errors = log;
+	code = launch(&what, process, error);
+	close(log);
+	return code;
+}
+
+/* As launch(), with a pipe for the name. */
+static enum exit_code launch_nameless(struct launch *what, struct vm_process *process, int *told,
+				      struct cli_error *error)
+{
+	enum exit_code code;
+	int pipe_fds[2];
+
+	process->log[0] = '\0';
+	if (pipe2(pipe_fds, O_CLOEXEC) < 0)
+		return cli_error_set(error, EXIT_INTERNAL, "cannot make a pipe: %s",
+				     strerror(errno));
+	what->out = pipe_fds[1];
+	code = launch(what, process, error);
+	close(pipe_fds[1]);
+	if (code != EXIT_OK) {
+		close(pipe_fds[0]);
+		return code;
+	}
+	(void)fcntl(pipe_fds[0], F_SETFL, O_NONBLOCK);
+	*told = pipe_fds[0];
+	return code;
+}
+
+enum exit_code vm_process_spawn_restore(const char *file, int errors, struct vm_process *process,
+					int *told, struct cli_error *error)
+{
+	struct launch what = {
+		.option = "--restore", .value = file, .errors = errors, .connection = -1};
+
+	return launch_nameless(&what, process, told, error);
+}
+
+enum exit_code vm_process_spawn_incoming(int connection, int errors, struct vm_process *process,
+					 int *told, struct cli_error *error)
+{
+	struct launch what = {.option = "--incoming",
+			      .value = INCOMING_FD_TEXT,
+			      .errors = errors,
+			      .connection = connection};
+
+	return launch_nameless(&what, process, told, error);
+}
+
+int vm_process_read_name(int told, char line[VM_PROCESS_NAME_BYTES])
+{
+	size_t used = strlen(line);
+	ssize_t got = read(told, line + used, VM_PROCESS_NAME_BYTES - 1 - used);
+	char *end;
+
+	if (got < 0)
+		return errno == EAGAIN || errno == EINTR ? 0 : -EPIPE;
+	if (got == 0)
+		return used + 1 < VM_PROCESS_NAME_BYTES ? -EPIPE : -EPROTO;
+	line[used + (size_t)got] = '\0';
+	end = strchr(line, '\n');
+	if (!end)
+		return strlen(line) + 1 < VM_PROCESS_NAME_BYTES ? 0 : -EPROTO;
+	*end = '\0';
+	return vm_name_is_valid(line) ? 1 : -EPROTO;
+}
+
+void vm_process_last_line(int log, char *line, size_t line_bytes)
 {
 	char tail[LOG_TAIL_BYTES + 1];
-	int fd = open(log, O_RDONLY | O_CLOEXEC);
+	struct stat status = {0};
 	const char *begin;
-	ssize_t length = 0;
+	ssize_t length;
 
-	if (fd >= 0) {
-		if (lseek(fd, -LOG_TAIL_BYTES, SEEK_END) < 0)
-			lseek(fd, 0, SEEK_SET);
-		length = read(fd, tail, LOG_TAIL_BYTES);
-		close(fd);
-	}
+	(void)fstat(log, &status);
+	length = pread(log, tail, LOG_TAIL_BYTES,
+		       status.st_size > LOG_TAIL_BYTES ? status.st_size - LOG_TAIL_BYTES : 0);
 	while (length > 0 && (tail[length - 1] == '\n' || tail[length - 1] == '\r'))
 		length--;
 	tail[length > 0 ? length : 0] = '\0';
@@ -199,7 +278,7 @@ static enum exit_code explain_end(const struct vm_process *process, bool *ended,
 				  struct cli_error *error)
 {
 	char line[512] = "";
-	int status = 0;
+	int status = 0, log;
 
 	if (waitpid(process->pid, &status, 0) != process->pid)
 		return cli_error_set(error, EXIT_INTERNAL, "cannot wait for vmwp: %s",
@@ -208,7 +287,11 @@ static enum exit_code explain_end(const struct vm_process *process, bool *ended,
 		*ended = true;
 		return EXIT_OK;
 	}
-	read_last_line(process->log, line, sizeof(line));
+	log = open(process->log, O_RDONLY | O_CLOEXEC);
+	if (log >= 0) {
+		vm_process_last_line(log, line, sizeof(line));
+		close(log);
+	}
 	if (WIFSIGNALED(status))
 		return cli_error_set(error, EXIT_INTERNAL,
 				     "vmwp was ended by signal %d (%s); see %s", WTERMSIG(status),

@@ -34,6 +34,30 @@ enum exit_code vm_process_spawn(const char *name, struct vm_process *process,
 				struct cli_error *error);
 
 /*
+ * Starts vmwp for a VM whose name it will tell: --restore file, or --incoming for a TCP connection
+ * that was accepted (stays the caller's). Its standard error goes to fd errors until it knows the
+ * name (vm_log_take()). *told: the caller's, to read the name from (vm_process_read_name()); at its
+ * end there is nothing more to come.
+ */
+enum exit_code vm_process_spawn_restore(const char *file, int errors, struct vm_process *process,
+					int *told, struct cli_error *error);
+enum exit_code vm_process_spawn_incoming(int connection, int errors, struct vm_process *process,
+					 int *told, struct cli_error *error);
+
+#define VM_PROCESS_NAME_BYTES 64
+
+/*
+ * Takes what has come on told, after what is in line (NUL-terminated, at first empty). Returns 1
+ * when the line is there and a VM's name, which it then is; 0 when there is more to come; -EPIPE at
+ * the end of the stream; -EPROTO where it is no name.
+ */
+int vm_process_read_name(int told, char line[VM_PROCESS_NAME_BYTES]);
+
+/* The last line of a log (an fd that can be read from any place), less the name that vmwp puts
+ * before it; empty where there is none. */
+void vm_process_last_line(int log, char *line, size_t line_bytes);
+
+/*
  * Waits until the VM runs. EXIT_OK: it does (*ended false), or it ran and has ended well already
  * (*ended true). When vmwp failed: its exit code, and the last line that it wrote. EXIT_TIMEOUT: it
  * was killed, since it did neither.

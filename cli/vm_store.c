@@ -16,6 +16,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cli/last_move.h"
+#include "cli/output.h"
+#include "hypervisor/migration_record.h"
 #include "hypervisor/vm_paths.h"
 #include "hypervisor/vm_report.h"
 
@@ -38,6 +41,30 @@ static enum exit_code definition_path(const char *name, char path[PATH_MAX],
 	return EXIT_OK;
 }
 
+/* No definition: it may never have been, or the VM may have moved away. */
+static enum exit_code explain_unknown(const char *name, struct cli_error *error)
+{
+	json_t *move = last_move_read(name);
+	char peer[MIGRATION_HOST_BYTES];
+
+	if (last_move_is_departure(move)) {
+		output_copy_printable(peer, sizeof(peer), output_get_text(move, "peer"));
+		(void)cli_error_set(
+			error, EXIT_NOT_FOUND,
+			"%s is not here any more: it was moved to %s; lunar show %s tells "
+			"when",
+			name, peer, name);
+	} else {
+		(void)cli_error_set(
+			error, EXIT_NOT_FOUND,
+			"no VM is named %s; lunar list shows those there are, lunar create "
+			"FILE adds one",
+			name);
+	}
+	json_decref(move);
+	return EXIT_NOT_FOUND;
+}
+
 enum exit_code vm_store_load(const char *name, struct vm_config **config, struct cli_error *error)
 {
 	char path[PATH_MAX];
@@ -48,11 +75,7 @@ enum exit_code vm_store_load(const char *name, struct vm_config **config, struct
 		return code;
 	rc = vm_config_load(path, config, error->message, sizeof(error->message));
 	if (rc == -ENOENT)
-		return cli_error_set(
-			error, EXIT_NOT_FOUND,
-			"no VM is named %s; lunar list shows those there are, lunar create "
-			"FILE adds one",
-			name);
+		return explain_unknown(name, error);
 	if (rc == -EACCES)
 		return cli_error_system(error, EXIT_PERMISSION, rc, "cannot read", path);
 	if (rc < 0)
@@ -213,9 +236,7 @@ enum exit_code vm_store_delete(const char *name, struct cli_error *error)
 		return code;
 	if (unlink(path) < 0) {
 		if (errno == ENOENT)
-			return cli_error_set(error, EXIT_NOT_FOUND,
-					     "no VM is named %s; lunar list shows those there are",
-					     name);
+			return explain_unknown(name, error);
 		return cli_error_system(error, EXIT_INTERNAL, -errno, "cannot remove", path);
 	}
 	for (size_t i = 0; i < sizeof(left) / sizeof(left[0]); i++) {

@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The commands, their options, and help about them.
+ */
+#include <ctype.h>
+
+#include "base/bytes.h"
+#include "cli/options_internal.h"
+
+#define ACCEPTS(option) (1U << OPTION_##option)
+
+#define ACCEPTS_MOVE                                                                               \
+	(ACCEPTS(CHECK) | ACCEPTS(BANDWIDTH) | ACCEPTS(DOWNTIME) | ACCEPTS(TIMEOUT) |              \
+	 ACCEPTS(LATE) | ACCEPTS(CONNECTIONS) | ACCEPTS(COMPRESSION) | ACCEPTS(NO_THROTTLE))
+
+const struct option_row option_table[OPTION_COUNT] = {
+	[OPTION_FORCE] = {"force", NULL,
+			  "at once: the guest is not asked, its unwritten data is lost"},
+	[OPTION_ALL] = {"all", NULL, "every VM that is defined, instead of NAME"},
+	[OPTION_TIMEOUT] = {"timeout", "SECONDS", "how long to wait, 1 to 3600 (default 30)"},
+	[OPTION_LINGER] = {"linger", "SECONDS",
+			   "after piped input: how long the guest must be quiet (default 1)"},
+	[OPTION_CHECK] = {"check", NULL, "move nothing: report what would stop or harm the move"},
+	[OPTION_BANDWIDTH] = {"bandwidth", "RATE", "at most so many bytes a second: 100M"},
+	[OPTION_DOWNTIME] = {"downtime", "TIME",
+			     "stop the VM when the rest takes no longer (default 300ms)"},
+	[OPTION_LATE] = {"late", "cancel|force",
+			 "after --timeout: stay here (default), or stop the VM and move it"},
+	[OPTION_CONNECTIONS] = {"connections", "N", "for memory, 1 to 8 (default 2)"},
+	[OPTION_COMPRESSION] = {"compression", "METHOD", "none (default), lz4 or zstd"},
+	[OPTION_NO_THROTTLE] = {"no-throttle", NULL,
+				"do not slow down a guest that writes faster than the wire"},
+	[OPTION_CANCEL] = {"cancel", NULL, "end the move that is under way; the VM runs on here"},
+	[OPTION_RESOLVE] = {"resolve", NULL,
+			    "say where the VM runs, after a move whose end is not known"},
+	[OPTION_KEEP] = {"keep", NULL, "do not remove FILE when the VM runs"},
+	[OPTION_LISTEN] = {"listen", "ADDR:PORT", "default: every address, port 49200"},
+	[OPTION_MAX] = {"max", "N",
+			"connections at once that have not shown who they are (default 8)"},
+};
+
+const struct command_row command_table[COMMAND_COUNT] = {
+	[COMMAND_CREATE] = {"create",
+			    {"FILE"},
+			    1,
+			    0,
+			    "FILE",
+			    "define a VM from its YAML file",
+			    "Checks FILE and stores a copy of it. Nothing is started. "
+			    "docs/vm-yaml.md lists the keys.\n"},
+	[COMMAND_DELETE] = {"delete",
+			    {"NAME"},
+			    1,
+			    0,
+			    "NAME",
+			    "remove a VM's definition",
+			    "The VM must not run. Its kernel, initrd and console files stay.\n"},
+	[COMMAND_START] = {"start",
+			   {"NAME"},
+			   1,
+			   ACCEPTS(ALL) | ACCEPTS(TIMEOUT),
+			   "NAME|--all [--timeout SECONDS]",
+			   "start a VM",
+			   "Starts the VM's vmwp in the background and waits until the guest runs. "
+			   "When vmwp ends\ninstead, its message and exit code are passed on.\n"},
+	[COMMAND_STOP] =
+		{"stop",
+		 {"NAME"},
+		 1,
+		 ACCEPTS(FORCE) | ACCEPTS(ALL) | ACCEPTS(TIMEOUT),
+		 "NAME|--all [--force] [--timeout SECONDS]",
+		 "stop a VM",
+		 "Asks the guest to shut down; when it has not after the time-out, stops it "
+		 "by force and says so.\n"},
+	[COMMAND_REBOOT] = {"reboot",
+			    {"NAME"},
+			    1,
+			    ACCEPTS(TIMEOUT),
+			    "NAME [--timeout SECONDS]",
+			    "reset a VM",
+			    "As the reset button would: the guest is not asked.\n"},
+	[COMMAND_LIST] = {"list", {NULL}, 0, 0, "", "list all VMs", ""},
+	[COMMAND_SHOW] = {"show",
+			  {"NAME"},
+			  1,
+			  0,
+			  "NAME",
+			  "show one VM, its NICs, counters and last move",
+			  "Also where a VM that ran here has moved to.\n"},
+	[COMMAND_CONSOLE] = {"console",
+			     {"NAME"},
+			     1,
+			     ACCEPTS(LINGER),
+			     "NAME [--linger SECONDS]",
+			     "connect to a VM's serial console",
+			     "Ctrl-] leaves. When standard input is no terminal, what it holds is "
+			     "sent, and lunar leaves\nonce the input has ended and the guest has "
+			     "been quiet.\n"},
+	[COMMAND_MIGRATE] =
+		{"migrate",
+		 {"NAME", "HOST[:PORT]"},
+		 2,
+		 ACCEPTS_MOVE | ACCEPTS(CANCEL) | ACCEPTS(RESOLVE),
+		 "NAME HOST[:PORT] [--check] [OPTIONS]\n"
+		 "migrate --cancel NAME\n"
+		 "migrate --resolve NAME here|there",
+		 "move a running VM to another host",
+		 "HOST runs lunar receive, and its certificate names it as it is given "
+		 "here. The guest runs on\nduring the move but for its last part; its "
+		 "connections and its iSCSI sessions live on.\nCtrl-C cancels the move: "
+		 "the VM then runs on here.\n"},
+	[COMMAND_SAVE] = {"save",
+			  {"NAME", "FILE"},
+			  2,
+			  0,
+			  "NAME FILE",
+			  "stop a running VM and save its state to a file",
+			  "FILE must not exist. lunar restore continues the VM, here or on another "
+			  "host.\n"},
+	[COMMAND_RESTORE] =
+		{"restore",
+		 {"FILE"},
+		 1,
+		 ACCEPTS(KEEP) | ACCEPTS(TIMEOUT),
+		 "FILE [--keep] [--timeout SECONDS]",
+		 "continue a VM that was saved",
+		 "FILE is removed when the VM runs: continued twice from it, the VM would "
+		 "be two.\n"},
+	[COMMAND_RECEIVE] =
+		{"receive",
+		 {NULL},
+		 0,
+		 ACCEPTS(LISTEN) | ACCEPTS(MAX),
+		 "[--listen ADDR:PORT] [--max N]",
+		 "accept VMs that are moved here",
+		 "Runs in the foreground; VMs that came live on when it ends. Who connects "
+		 "has to show a\ncertificate of the same CA (lunar tls).\n"},
+	[COMMAND_TLS] =
+		{"tls",
+		 {"lab|install|show"},
+		 SIZE_MAX,
+		 0,
+		 "lab DIR HOST[,NAME...] ...\ntls install DIR\ntls show [DIR]",
+		 "make, install and show the certificates for moves",
+		 "lab      makes a CA and, for each HOST, a folder DIR/HOST to carry there; "
+		 "further names and\n         addresses of a host follow its first after "
+		 "commas. Keep DIR/ca.key off the hosts.\ninstall  checks DIR/ca.crt, host.crt "
+		 "and host.key, and copies them to /etc/lunar/tls.\nshow     tells what DIR, or "
+		 "/etc/lunar/tls, holds and whether a move would work.\n"},
+	[COMMAND_VERSION] = {"version", {NULL}, 0, 0, "", "print the version", ""},
+};
+
+/* The lines of a usage text, each after the program's name. */
+static void print_usage(FILE *out, const struct command_row *command)
+{
+	const char *lead = "usage:", *line = command->usage;
+
+	fprintf(out, "%s lunar %s%s", lead, command->name, *line ? " " : "");
+	for (; *line; line++) {
+		if (*line != '\n')
+			fputc(*line, out);
+		else
+			fprintf(out, " [--json]\n%6s lunar ", "");
+	}
+	fprintf(out, " [--json]\n");
+}
+
+static void print_option(FILE *out, const struct command_row *command, enum option_id id)
+{
+	const struct option_row *option = &option_table[id];
+	const char *help = option->help, *value = option->value;
+	int printed;
+
+	if (id == OPTION_TIMEOUT && command == &command_table[COMMAND_MIGRATE]) {
+		value = "TIME";
+		help = "what then: see --late (default 30m)";
+	}
+	printed = fprintf(out, "  --%s%s%s", option->name, value ? " " : "", value ? value : "");
+	fprintf(out, "%*s%s\n", printed < 24 ? 24 - printed : 1, "", help);
+}
+
+static void print_command_help(FILE *out, const struct command_row *command)
+{
+	print_usage(out, command);
+	fprintf(out, "%c%s.\n", toupper((unsigned char)command->summary[0]), command->summary + 1);
+	if (*command->text)
+		fprintf(out, "\n%s", command->text);
+	fprintf(out, "\nOptions:\n");
+	for (unsigned int id = 0; id < OPTION_COUNT; id++)
+		if (command->accepts & 1U << id)
+			print_option(out, command, (enum option_id)id);
+	if (command == &command_table[COMMAND_MIGRATE] || command == &command_table[COMMAND_SAVE])
+		fprintf(out,
+			"  --json                print one JSON object a line: progress, and the "
+			"end with its figures\n");
+	else
+		fprintf(out, "  --json                print one JSON document; errors too\n");
+}
+
+void options_print_help(FILE *out, const struct options *options)
+{
+	if (options->has_command) {
+		print_command_help(out, &command_table[options->command]);
+		return;
+	}
+	fprintf(out,
+		"usage: lunar COMMAND [ARGUMENTS] [OPTIONS]\nRuns virtual machines on KVM that "
+		"speak "
+		"Hyper-V's guest interface.\n\nCommands:\n");
+	for (size_t i = 0; i < ARRAY_LENGTH(command_table); i++) {
+		const struct command_row *command = &command_table[i];
+		char words[48];
+
+		snprintf(words, sizeof(words), "%s%s%s%s%s", command->name,
+			 command->arguments[0] ? " " : "",
+			 command->arguments[0] ? command->arguments[0] : "",
+			 command->arguments[1] ? " " : "",
+			 command->arguments[1] ? command->arguments[1] : "");
+		fprintf(out, "  %-25s %s\n", words, command->summary);
+	}
+	fprintf(out, "\nEvery command takes --json and --help. lunar(1) lists the exit codes.\n"
+		     "\nEnvironment:\n"
+		     "  LUNAR_STATE_DIR  definitions of VMs (default /var/lib/lunar)\n"
+		     "  LUNAR_RUN_DIR    sockets and logs (default /run/lunar)\n"
+		     "  LUNAR_TLS_DIR    certificates for moves (default /etc/lunar/tls)\n"
+		     "  LUNAR_VMWP       the vmwp program (default: beside lunar, then PATH)\n");
+}

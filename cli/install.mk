@@ -25,7 +25,7 @@ install: all
 	install -m 755 $(INSTALL_SBIN) $(DESTDIR)$(SBINDIR)
 	for m in $(INSTALL_MAN); do install -m 644 $$m $(DESTDIR)$(PREFIX)/share/man/man$${m##*.}/ || exit 1; done
 	for c in $(INSTALL_COMP); do f=$${c##*/}; install -m 644 $$c $(DESTDIR)$(COMPDIR)/$${f%.bash-completion} || exit 1; done
-	for u in $(INSTALL_UNIT); do sed -e 's|@SBINDIR@|$(SBINDIR)|g' -e 's|@SYSCONFDIR@|$(SYSCONFDIR)|g' $$u \
+	for u in $(INSTALL_UNIT); do sed -e 's|@SBINDIR@|$(SBINDIR)|g' -e 's|@BINDIR@|$(PREFIX)/bin|g' -e 's|@SYSCONFDIR@|$(SYSCONFDIR)|g' $$u \
 		>$(DESTDIR)$(UNITDIR)/$${u##*/} && chmod 644 $(DESTDIR)$(UNITDIR)/$${u##*/} || exit 1; done
 uninstall:
 	rm -f $(addprefix $(DESTDIR),$(INSTALLED))

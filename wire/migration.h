@@ -113,7 +113,9 @@ static_assert(sizeof(struct migration_memory_hello) == 40, "migration memory hel
 
 #define MIGRATION_FILE_MAGIC	   "LUNARVM\n"
 #define MIGRATION_FILE_MAGIC_BYTES 8
-#define MIGRATION_FILE_VERSION	   1 /* DEFINITION, CPU, MEMORY_MAP, PAGES..., STATE, FILE_END */
+/* DEFINITION, CPU, MEMORY_MAP, PAGES..., ROUND_END, STATE, FILE_END */
+#define MIGRATION_FILE_VERSION	   1
+#define MIGRATION_FILE_READABLE_BY 1
 
 struct migration_file_header {
 	uint8_t magic[MIGRATION_FILE_MAGIC_BYTES];

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "hypervisor/migration_call.h"
 #include "hypervisor/migration_control.h"
+#include "hypervisor/migration_pause.h"
 #include "hypervisor/migration_resolve.h"
 #include "hypervisor/migration_source_internal.h"
 #include "hypervisor/migration_tls.h"
@@ -34,89 +35,6 @@
 #define LATE_QUIET_MS	1000 /* and until none came for so long */
 #define LATE_MOST	4096
 #define RECORD_AGAIN_MS 1000
-
-/* ---- to stop the VM ---- */
-
-/* Lives as long as the VM may write into it, whatever became of the mover. */
-struct pause {
-	const struct migration_source_vm_ops *ops;
-	void *ctx;
-	struct state_writer writer;
-	struct migration_call *call;
-	bool abandoned; /* loop's thread; the mover has given up: undo it when it is done */
-};
-
-static void pause_free(struct pause *pause)
-{
-	state_writer_fini(&pause->writer);
-	free(pause);
-}
-
-static void on_paused(void *ctx, int status, const struct vm_error *error)
-{
-	struct pause *pause = ctx;
-	struct migration_call *call = pause->call;
-
-	if (pause->abandoned) {
-		if (!status)
-			pause->ops->resume(pause->ctx);
-		pause_free(pause);
-	}
-	migration_call_done(call, status, error);
-}
-
-static int pause_begin(void *ctx, struct migration_call *call, struct vm_error *error)
-{
-	struct pause *pause = ctx;
-	int rc;
-
-	pause->call = call;
-	rc = pause->ops->pause_and_save(pause->ctx, &pause->writer, on_paused, pause);
-	return rc ? vm_error_set(error, EXIT_INTERNAL, rc, "the VM could not be stopped: %s",
-				 strerror(-rc))
-		  : 0;
-}
-
-static int pause_abandon(void *ctx, struct vm_error *error)
-{
-	(void)error;
-	((struct pause *)ctx)->abandoned = true;
-	return 0;
-}
-
-/* Returns 0 with the VM at rest and its state in (*pause)->writer. */
-static int vm_pause(struct source *source, struct pause **pause, struct vm_error *error)
-{
-	struct pause *made = calloc(1, sizeof(*made));
-	bool begun = false;
-	int rc;
-
-	if (!made)
-		return vm_error_set(error, EXIT_NO_MEMORY, -ENOMEM, "out of memory");
-	made->ops = source->ops;
-	made->ctx = source->ctx;
-	state_writer_init(&made->writer);
-	rc = migration_call_wait(source->caller, pause_begin, made, &begun, error,
-				 deadline_in_ms(PAUSE_MS));
-	if ((rc == -ETIMEDOUT || rc == -ECANCELED) && begun) {
-		/* Where the loop cannot even be told, the VM is being torn down, and the little
-		 * that is left of this with it. */
-		(void)migration_call(source->caller, pause_abandon, made, NULL,
-				     deadline_in_ms(PAUSE_MS));
-		return rc;
-	}
-	source->paused = rc == 0;
-	rc = rc ? rc : state_writer_result(&made->writer);
-	if (rc) {
-		pause_free(made);
-		if (!*error->message)
-			vm_error_set(error, EXIT_INTERNAL, rc, "the state was not written: %s",
-				     strerror(-rc));
-		return rc;
-	}
-	*pause = made;
-	return 0;
-}
 
 static int vm_resume(void *ctx, struct vm_error *error)
 {
@@ -286,9 +204,11 @@ static struct deadline last_deadline(struct source *source)
 }
 
 /* State first, then the last pages: the target has all of it when the pages are there. */
-static int last_send(struct source *source, struct pause *pause, struct vm_error *error)
+static int last_send(struct source *source, struct migration_pause *pause, struct vm_error *error)
 {
 	const struct migration_round_end last = {.round = source->rounds};
+	size_t length;
+	const uint8_t *state = migration_pause_state(pause, &length);
 	uint64_t bytes;
 	int rc = migration_page_sender_add_dirty(source->sender, source->ops->dirty_fetch,
 						 source->ctx, &bytes);
@@ -301,8 +221,7 @@ static int last_send(struct source *source, struct pause *pause, struct vm_error
 	rc = migration_control_send(source->control, MIGRATION_FRAME_LAST_ROUND, &last,
 				    sizeof(last), deadline_in_ms(SEND_MS));
 	rc = rc ? rc
-		: migration_control_send(source->control, MIGRATION_FRAME_STATE,
-					 pause->writer.bytes, pause->writer.length,
+		: migration_control_send(source->control, MIGRATION_FRAME_STATE, state, length,
 					 deadline_in_ms(SEND_MS));
 	if (rc)
 		return source_explain(source, rc, error);
@@ -339,7 +258,7 @@ static int commit(struct source *source, uint64_t stopped_ns, struct vm_error *e
 	return rc;
 }
 
-static int stopped_run(struct source *source, struct pause *pause, uint64_t stopped_ns,
+static int stopped_run(struct source *source, struct migration_pause *pause, uint64_t stopped_ns,
 		       struct vm_error *error)
 {
 	uint32_t pause_ms = source_ms_since(stopped_ns), restore_ms = 0;
@@ -368,7 +287,7 @@ static int stopped_run(struct source *source, struct pause *pause, uint64_t stop
 
 int source_hand_over(struct source *source, struct vm_error *error)
 {
-	struct pause *pause = NULL;
+	struct migration_pause *pause = NULL;
 	uint64_t stopped_ns;
 	int rc = record_leaving(source, error);
 
@@ -379,11 +298,13 @@ int source_hand_over(struct source *source, struct vm_error *error)
 		return -ECANCELED;
 	source_set_phase(source, MIGRATION_STOPPED);
 	stopped_ns = monotonic_ns();
-	rc = vm_pause(source, &pause, error);
+	rc = migration_pause(source->caller, source->ops, source->ctx, deadline_in_ms(PAUSE_MS),
+			     &pause, error);
 	if (rc)
 		return rc;
+	source->paused = true;
 	rc = stopped_run(source, pause, stopped_ns, error);
-	pause_free(pause);
+	migration_pause_free(pause);
 	return rc;
 }
 

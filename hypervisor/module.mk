@@ -9,7 +9,7 @@ hypervisor_DEPS := base vmbus ic
 hypervisor_PKGS := libcyaml yaml-0.1 libmicrohttpd jansson gnutls liblz4 libzstd
 hypervisor_PROGS := vmwp
 hypervisor_TEST_SRCS := tests/unit/vmbus/memory_fixture.c tests/unit/vmbus/server_fixture.c
-hypervisor_TEST_SRCS += tests/unit/hypervisor/tls_fixture.c
+hypervisor_TEST_SRCS += tests/unit/hypervisor/tls_fixture.c tests/unit/hypervisor/move_fixture.c tests/unit/hypervisor/move_fake_vm.c
 hypervisor_SRCS += migration_check.c migration_control.c migration_over.c migration_pace.c migration_record.c \
 	migration_resolve.c migration_source.c migration_source_commit.c migration_source_copy.c migration_step.c \
 	migration_target.c migration_target_commit.c migration_target_make.c migration_words.c

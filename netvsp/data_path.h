@@ -10,11 +10,18 @@
 #include "netvsp/switch.h"
 #include "netvsp/worker.h"
 
+#define DATA_PATH_MAX_UPLINKS 8
+
+struct uplink;
+
 struct data_path {
 	struct mbuf_pools pools;
 	struct vswitch *sw;
 	struct worker *worker;
 	struct hold_share held; /* worker's thread: of all vNICs at rest */
+	/* Control thread. */
+	uint32_t uplink_count;
+	struct uplink *uplinks[DATA_PATH_MAX_UPLINKS];
 };
 
 struct data_path_config {

@@ -390,3 +390,20 @@ void nic_get_stats(struct nic *nic, struct nic_stats *stats)
 
 	call_worker(nic, get_stats, &call);
 }
+
+static void get_portals(void *ctx)
+{
+	struct nic_call *call = ctx;
+	const struct portal_list *list = &call->nic->portals;
+
+	memcpy(call->result, list->portals, list->count * sizeof(list->portals[0]));
+	call->number = list->count;
+}
+
+uint32_t nic_get_portals(struct nic *nic, struct vsp_portal *portals)
+{
+	struct nic_call call = {.result = portals};
+
+	call_worker(nic, get_portals, &call);
+	return call.number;
+}

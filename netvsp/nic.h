@@ -19,6 +19,7 @@ struct guest_memory;
 struct nic;
 struct signal_table;
 struct state_writer;
+struct vsp_portal;
 
 #define NIC_MAX_GPADLS 256
 
@@ -97,6 +98,10 @@ struct nic_stats {
 };
 void nic_get_stats(struct nic *nic, struct nic_stats *stats);
 
+/* The portals that the guest was seen to talk to. Returns how many; portals has room for
+ * VSP_MAX_PORTALS. */
+uint32_t nic_get_portals(struct nic *nic, struct vsp_portal *portals);
+
 /* ---- a move ---- */
 
 /* Puts the NIC to rest: the round that is under way is finished, what was gathered for the guest is
@@ -114,6 +119,8 @@ int nic_resume(struct nic *nic);
 /* The machine of a saved NIC runs elsewhere now. What was held, and what still comes, is there for
  * nic_take_late(). -EINVAL: not saved. */
 int nic_depart(struct nic *nic);
+
+bool nic_is_departed(const struct nic *nic);
 
 #define NIC_LATE_BYTES	     524288u
 #define NIC_LATE_FRAME_BYTES 262144u /* the most that one frame becomes */

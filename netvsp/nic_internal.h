@@ -14,6 +14,7 @@
 #include "netvsp/nic.h"
 #include "netvsp/nvsp.h"
 #include "netvsp/offload.h"
+#include "netvsp/portals.h"
 #include "netvsp/rndis_control.h"
 #include "netvsp/rx_buffer.h"
 #include "netvsp/saved_state.h"
@@ -88,6 +89,7 @@ struct nic {
 	struct rx_buffer rx_buffer;
 	struct gpadl_view *send_view;
 	bool up; /* the guest has set a packet filter */
+	struct portal_list portals;
 	uint32_t sub_channels_wanted;
 	_Atomic bool notice_given;
 

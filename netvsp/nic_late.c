@@ -55,6 +55,12 @@ int nic_depart(struct nic *nic)
 	return call.err;
 }
 
+bool nic_is_departed(const struct nic *nic)
+{
+	/* Only the control thread changes it, through the worker. */
+	return nic->phase == NIC_DEPARTED;
+}
+
 void nic_late_notice(struct nic *nic)
 {
 	if (nic->held.count == 0 || nic->late_noticed)

@@ -150,6 +150,8 @@ static void rest_and_gather(void *ctx)
 	saved->vlan_count =
 		vswitch_port_vlans(nic->path->sw, nic->port, rndis_control_address(nic->rndis),
 				   saved->vlans, SAVED_MAX_VLANS);
+	saved->portal_count = nic->portals.count;
+	memcpy(saved->portals, nic->portals.portals, sizeof(saved->portals));
 }
 
 int nic_save(struct nic *nic, struct state_writer *writer)
@@ -257,6 +259,8 @@ static void restore(void *ctx)
 	*switch_port_counters(nic->port) = saved->counters;
 	nic->vlan_count = saved->vlan_count;
 	memcpy(nic->vlans, saved->vlans, sizeof(nic->vlans));
+	nic->portals.count = saved->portal_count;
+	memcpy(nic->portals.portals, saved->portals, sizeof(saved->portals));
 	nic->restored = true;
 	nic_notice(nic);
 }

@@ -172,6 +172,7 @@ static void receive_frame(struct queue *queue, const struct rndis_run *runs, siz
 		counters->in_malformed++;
 		return;
 	}
+	portals_note(&nic->portals, mbuf);
 	queue->batch[queue->batch_count++] = mbuf;
 	if (queue->batch_count == SWITCH_BURST)
 		forward_batch(queue);

@@ -378,6 +378,14 @@ uint32_t vswitch_mac_count(const struct vswitch *sw)
 	return (uint32_t)rte_hash_count(sw->hash);
 }
 
+bool vswitch_is_at_uplink(const struct vswitch *sw, const struct rte_ether_addr *mac, uint16_t vlan)
+{
+	uint64_t key = mac_key(mac, vlan);
+	int32_t index = rte_hash_lookup(sw->hash, &key);
+
+	return index >= 0 && sw->entries[index].port->kind == SWITCH_PORT_UPLINK;
+}
+
 uint32_t vswitch_port_vlans(const struct vswitch *sw, const struct switch_port *port,
 			    const uint8_t mac[RTE_ETHER_ADDR_LEN], uint16_t *vlans, uint32_t max)
 {

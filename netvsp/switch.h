@@ -122,6 +122,9 @@ struct vswitch_mac {
 /* Goes through the table: *position starts at 0. False at the end. */
 bool vswitch_next_mac(const struct vswitch *sw, uint32_t *position, struct vswitch_mac *mac);
 uint32_t vswitch_mac_count(const struct vswitch *sw);
+/* Whether an address was seen at an uplink (and not too long ago). */
+bool vswitch_is_at_uplink(const struct vswitch *sw, const struct rte_ether_addr *mac,
+			  uint16_t vlan);
 /* The VLANs, at most max of them, on which a port was seen to use an address. Returns how many. */
 uint32_t vswitch_port_vlans(const struct vswitch *sw, const struct switch_port *port,
 			    const uint8_t mac[RTE_ETHER_ADDR_LEN], uint16_t *vlans, uint32_t max);

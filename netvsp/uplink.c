@@ -283,6 +283,10 @@ int uplink_create(struct data_path *path, const char *devargs, struct uplink **o
 
 	if (!uplink)
 		return -ENOMEM;
+	if (path->uplink_count == DATA_PATH_MAX_UPLINKS) {
+		free(uplink);
+		return -ENOSPC;
+	}
 	uplink->path = path;
 	strncpy(uplink->devargs, devargs, sizeof(uplink->devargs) - 1);
 	err = plug(uplink);
@@ -309,6 +313,7 @@ int uplink_create(struct data_path *path, const char *devargs, struct uplink **o
 		 (unsigned long long)(uplink->info.rx_offload_capa & WANTED_RX_OFFLOADS),
 		 (unsigned long long)uplink->wire.tx_offloads,
 		 uplink->source.event_fd >= 0 ? "receive interrupts" : "polled by time");
+	path->uplinks[path->uplink_count++] = uplink;
 	*out = uplink;
 	return 0;
 
@@ -327,6 +332,11 @@ void uplink_destroy(struct uplink *uplink)
 {
 	if (!uplink)
 		return;
+	for (uint32_t i = 0; i < uplink->path->uplink_count; i++) {
+		if (uplink->path->uplinks[i] == uplink)
+			uplink->path->uplinks[i] =
+				uplink->path->uplinks[--uplink->path->uplink_count];
+	}
 	data_path_remove_source(uplink->path, &uplink->source);
 	data_path_remove_port(uplink->path, uplink->port);
 	rte_eth_dev_stop(uplink->port_id);
@@ -350,6 +360,20 @@ const char *uplink_error_hint(int err)
 	default:
 		return strerror(-err);
 	}
+}
+
+void uplink_get_info(const struct uplink *uplink, struct uplink_info *info)
+{
+	struct rte_eth_link link = {0};
+	char name[RTE_ETH_NAME_MAX_LEN] = "";
+
+	*info = (struct uplink_info){0};
+	rte_eth_dev_get_name_by_port(uplink->port_id, name);
+	snprintf(info->name, sizeof(info->name), "%.31s", name);
+	if (rte_eth_link_get_nowait(uplink->port_id, &link) == 0)
+		info->link_up = link.link_status == RTE_ETH_LINK_UP;
+	if (rte_eth_dev_get_mtu(uplink->port_id, &info->mtu) != 0)
+		info->mtu = 0;
 }
 
 uint16_t uplink_port_id(const struct uplink *uplink)

@@ -6,6 +6,7 @@
 #ifndef LUNAR_NETVSP_UPLINK_H
 #define LUNAR_NETVSP_UPLINK_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct data_path;
@@ -16,7 +17,7 @@ struct uplink;
  * devargs name a port that exists already (made by rte_eth_from_rings(), say), that one is used.
  * Returns 0; -ENODEV: DPDK does not know or not accept it; -ENXIO: a PCI device on a UIO driver,
  * whose DMA needs physical addresses, and there are none without huge pages; -EEXIST: an uplink
- * already; or another -errno of the driver. Control thread.
+ * already; -ENOSPC: too many; or another -errno of the driver. Control thread.
  */
 int uplink_create(struct data_path *path, const char *devargs, struct uplink **uplink);
 /* Takes NULL. Leaves the switch, stops and unplugs the device. Control thread. */
@@ -24,6 +25,14 @@ void uplink_destroy(struct uplink *uplink);
 
 /* One line for a person: what to do about an error of uplink_create(). Never NULL. */
 const char *uplink_error_hint(int err);
+
+struct uplink_info {
+	char name[32]; /* DPDK's, NUL-terminated */
+	bool link_up;
+	uint16_t mtu; /* without the Ethernet header */
+};
+/* As of now; does not wait for the port. */
+void uplink_get_info(const struct uplink *uplink, struct uplink_info *info);
 uint16_t uplink_port_id(const struct uplink *uplink);
 const char *uplink_driver(const struct uplink *uplink);
 

@@ -20,6 +20,7 @@
 #include "netvsp/data_path.h"
 #include "netvsp/nic.h"
 #include "netvsp/nvsp.h"
+#include "netvsp/probe.h"
 #include "netvsp/vsp_server_internal.h"
 #include "vmbus/gpadl.h"
 #include "vmbus/server.h"
@@ -29,7 +30,7 @@
 #define MESSAGES_A_ROUND 16
 #define MAX_EVENT_FLAGS	 2048u
 
-static void drop_connection(struct connection *connection)
+void vsp_drop_connection(struct connection *connection)
 {
 	struct vsp_server *server = connection->server;
 
@@ -37,6 +38,7 @@ static void drop_connection(struct connection *connection)
 	LIST_REMOVE(connection, link);
 	server->connection_count--;
 	vsp_move_fini(connection);
+	vsp_survey_fini(connection);
 	nic_destroy(connection->nic);
 	if (connection->memory) {
 		signal_table_fini(&connection->signals);
@@ -92,7 +94,7 @@ static void handle_notices(void *ctx)
 
 		if (vsp_send_notices(connection) < 0 || (late && vsp_send_late(connection) < 0)) {
 			log_warn("%s: does not read its socket: dropped", connection->name);
-			drop_connection(connection);
+			vsp_drop_connection(connection);
 		}
 		connection = next;
 	}
@@ -134,7 +136,8 @@ static int handle_hello(struct connection *connection, struct request *request, 
 	if (connection->greeted || hello->version == 0)
 		return -EBADMSG;
 	connection->greeted = true;
-	((struct vsp_hello *)reply->bytes)->version = VSP_VERSION;
+	((struct vsp_hello *)reply->bytes)->version =
+		hello->version < VSP_VERSION ? hello->version : VSP_VERSION;
 	reply->length = sizeof(*hello);
 	return 0;
 }
@@ -381,6 +384,9 @@ static const struct request_kind request_kinds[] = {
 	[VSP_RESUME] = {vsp_handle_resume, sizeof(struct vsp_resume), true, 0, 0},
 	[VSP_DEPART] = {vsp_handle_depart, sizeof(struct vsp_header), true, 0, 0},
 	[VSP_INJECT] = {vsp_handle_inject, sizeof(struct vsp_frame), false, 0, 0},
+	[VSP_INFO] = {vsp_handle_info, sizeof(struct vsp_header), true, 0, 0},
+	[VSP_PORTALS] = {vsp_handle_portals, sizeof(struct vsp_header), true, 0, 0},
+	[VSP_PROBE] = {vsp_handle_probe, sizeof(struct vsp_probe), true, 0, 0},
 };
 
 /* Closes the reply's fd. */
@@ -402,7 +408,7 @@ static int send_reply(struct connection *connection, const struct vsp_header *as
 	return err;
 }
 
-/* Returns -EBADMSG or another -errno where the connection is to end. */
+/* Returns 0 or more, or -errno where the connection is to end. */
 static int handle_request(struct connection *connection, struct request *request)
 {
 	const struct vsp_header *header = request->bytes;
@@ -421,7 +427,9 @@ static int handle_request(struct connection *connection, struct request *request
 	    (header->type != VSP_HELLO && !connection->greeted))
 		return -EBADMSG;
 	status = kind->handle(connection, request, &reply);
-	return status == -EBADMSG ? status : send_reply(connection, header, status, &reply);
+	if (status == -EBADMSG || status == VSP_REPLY_LATER)
+		return status;
+	return send_reply(connection, header, status, &reply);
 }
 
 /* Returns 1: a request was handled; 0: none there; -errno: the connection is to end. */
@@ -451,7 +459,7 @@ static void connection_ready(void *ctx, int fd, uint32_t events)
 
 	(void)fd;
 	if ((events & EPOLLOUT) && vsp_send_late(connection) < 0) {
-		drop_connection(connection);
+		vsp_drop_connection(connection);
 		return;
 	}
 	for (unsigned int i = 0; i < MESSAGES_A_ROUND; i++) {
@@ -465,7 +473,7 @@ static void connection_ready(void *ctx, int fd, uint32_t events)
 					"%s: connection dropped: %s",
 					connection->name[0] ? connection->name : "a client",
 					rc == -EBADMSG ? "malformed request" : strerror(-rc));
-			drop_connection(connection);
+			vsp_drop_connection(connection);
 		}
 		return;
 	}
@@ -487,6 +495,7 @@ static void accept_ready(void *ctx, int listen_fd, uint32_t events)
 	}
 	connection->server = server;
 	connection->fd = fd;
+	LIST_INIT(&connection->probes);
 	if (event_loop_watch(server->loop, fd, EPOLLIN, connection_ready, connection,
 			     &connection->watch) < 0)
 		goto err_free;
@@ -514,10 +523,13 @@ int vsp_server_create(struct event_loop *loop, struct data_path *data, const cha
 	server->data = data;
 	memcpy(server->path, path, strlen(path) + 1);
 	LIST_INIT(&server->connections);
+	err = prober_create(loop, data, &server->prober);
+	if (err)
+		goto err_free;
 	server->fd = unix_socket_listen(path, SOCK_SEQPACKET);
 	if (server->fd < 0) {
 		err = server->fd;
-		goto err_free;
+		goto err_prober;
 	}
 	err = event_loop_watch(loop, server->fd, EPOLLIN, accept_ready, server, &server->watch);
 	if (err)
@@ -528,6 +540,8 @@ int vsp_server_create(struct event_loop *loop, struct data_path *data, const cha
 err_close:
 	close(server->fd);
 	unlink(path);
+err_prober:
+	prober_destroy(server->prober);
 err_free:
 	free(server);
 	return err;
@@ -543,10 +557,11 @@ void vsp_server_destroy(struct vsp_server *server)
 	while (connection) {
 		struct connection *next = LIST_NEXT(connection, link);
 
-		drop_connection(connection);
+		vsp_drop_connection(connection);
 		connection = next;
 	}
 	event_watch_remove(server->watch);
+	prober_destroy(server->prober);
 	close(server->fd);
 	unlink(server->path);
 	free(server);

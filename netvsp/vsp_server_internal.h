@@ -24,6 +24,9 @@ struct event_timer;
 struct event_watch;
 struct nic;
 
+/* VSP_PROBE requests without a reply yet. */
+LIST_HEAD(pending_probe_list, pending_probe);
+
 struct connection {
 	LIST_ENTRY(connection) link;
 	struct vsp_server *server;
@@ -42,13 +45,17 @@ struct connection {
 	uint8_t *late_messages; /* NULL until there is one */
 	size_t late_length;
 	size_t late_sent;
+	struct pending_probe_list probes;
 };
 
 LIST_HEAD(connection_list, connection);
 
+#define VSP_REPLY_LATER 1 /* of a handler: the reply follows */
+
 struct vsp_server {
 	struct event_loop *loop;
 	struct data_path *data;
+	struct prober *prober;
 	char path[108];
 	int fd;
 	struct event_watch *watch;
@@ -73,12 +80,16 @@ struct reply {
 	_Alignas(8) uint8_t bytes[VSP_REPLY_MAX_BYTES];
 };
 
-/* Each handler returns the reply's status, or -EBADMSG to end the connection. */
+/* Each handler returns the reply's status (0 or -errno), VSP_REPLY_LATER, or -EBADMSG to end the
+ * connection. */
 int vsp_handle_save(struct connection *connection, struct request *request, struct reply *reply);
 int vsp_handle_restore(struct connection *connection, struct request *request, struct reply *reply);
 int vsp_handle_resume(struct connection *connection, struct request *request, struct reply *reply);
 int vsp_handle_depart(struct connection *connection, struct request *request, struct reply *reply);
 int vsp_handle_inject(struct connection *connection, struct request *request, struct reply *reply);
+int vsp_handle_info(struct connection *connection, struct request *request, struct reply *reply);
+int vsp_handle_portals(struct connection *connection, struct request *request, struct reply *reply);
+int vsp_handle_probe(struct connection *connection, struct request *request, struct reply *reply);
 
 /* Sends a departed NIC's frames, as many as the socket takes now, and sees to it that the rest
  * follows. Returns 0 or -errno: the peer is gone. */
@@ -88,5 +99,7 @@ int vsp_send_late(struct connection *connection);
 int vsp_send_notices(struct connection *connection);
 /* The connection is about to end. */
 void vsp_move_fini(struct connection *connection);
+void vsp_survey_fini(struct connection *connection);
+void vsp_drop_connection(struct connection *connection);
 
 #endif

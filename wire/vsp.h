@@ -3,7 +3,8 @@
  * The vsp socket: vmwp (client) ↔ netvspd (server), SOCK_SEQPACKET, one connection a vNIC.
  * Little-endian, fixed layout, fds by SCM_RIGHTS. vmwp sends a request and gets exactly one reply
  * {same type | VSP_REPLY, same sequence, status}; requests may be pipelined and are answered in
- * order, except CHANNEL_CLOSE and GPADL_REMOVE, which are answered when the data path has let go.
+ * order, except CHANNEL_CLOSE and GPADL_REMOVE, which are answered when the data path has let go,
+ * and PROBE, which is answered when the network has.
  * netvspd sends notifications of its own, never answered. When the connection ends, either way,
  * netvspd drops the vNIC with all its channels, GPADLs and mappings, and vmwp tries again.
  *

@@ -20,7 +20,8 @@
 struct cpuid_table;
 struct kvm_run;
 
-#define KVM_LINE_COUNT 24 /* pins of the in-kernel IOAPIC */
+#define KVM_LINE_COUNT	24  /* pins of the in-kernel IOAPIC */
+#define KVM_MSRS_A_CALL 128 /* the kernel takes less than 256 */
 
 struct kvm_vp {
 	struct engine_partition *partition;

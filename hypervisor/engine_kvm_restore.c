@@ -97,8 +97,6 @@ static int xsave_set(const struct kvm_vp *vp, const struct kvm_vp_state *state,
 	void *image;
 	int result;
 
-	if (!state->parts[KVM_PART_XSAVE])
-		return 0;
 	if (wanted > 0 && (size_t)wanted > bytes)
 		bytes = (size_t)wanted;
 	image = calloc(1, bytes);
@@ -136,16 +134,19 @@ static int msrs_set(const struct kvm_vp *vp, const struct kvm_vp_state *state,
 	for (uint32_t i = 0; i < state->msr_count && !result; i++)
 		if (kvm_msr_find(state->msrs[i].index)->stage == stage)
 			wanted[count++] = state->msrs[i];
-	for (uint32_t next = 0; next < count && !result; next++) {
-		msrs->nmsrs = count - next;
+	for (uint32_t next = 0; next < count && !result;) {
+		uint32_t set;
+
+		msrs->nmsrs = count - next < KVM_MSRS_A_CALL ? count - next : KVM_MSRS_A_CALL;
 		memcpy(msrs->entries, &wanted[next], msrs->nmsrs * sizeof(wanted[0]));
 		result = kvm_ioctl(vp->fd, KVM_SET_MSRS, msrs); /* stops at the first that fails */
 		if (result < 0) {
 			fail(error, result, "MSRs", vp->index);
 			break;
 		}
-		next += (uint32_t)result;
-		result = next < count ? msr_forgive(vp, &wanted[next], error) : 0;
+		set = (uint32_t)result;
+		result = set < msrs->nmsrs ? msr_forgive(vp, &wanted[next + set], error) : 0;
+		next += set + (set < msrs->nmsrs);
 	}
 	free(wanted);
 	free(msrs);
@@ -251,8 +252,6 @@ static int vp_restore_early(const struct kvm_vp *vp, const struct kvm_state *all
 		result = part_set(vp, state, KVM_PART_NESTED, KVM_SET_NESTED_STATE, error);
 	if (!result)
 		result = part_set(vp, state, KVM_PART_REGS, KVM_SET_REGS, error);
-	if (!result)
-		result = part_set(vp, state, KVM_PART_FPU, KVM_SET_FPU, error);
 	if (!result)
 		result = xsave_set(vp, state, error);
 	if (!result)

@@ -26,7 +26,6 @@ struct vp_buffer {
 		struct kvm_sregs sregs;
 		struct kvm_sregs2 sregs2;
 	};
-	struct kvm_fpu fpu;
 	struct kvm_xcrs xcrs;
 	struct kvm_debugregs debugregs;
 	struct kvm_lapic_state lapic;
@@ -104,14 +103,14 @@ static int msrs_get(const struct kvm_vp *vp, struct kvm_msr_entry *entries, uint
 	if (!msrs)
 		return -ENOMEM;
 	while (next < *count) {
-		msrs->nmsrs = *count - next;
+		msrs->nmsrs = *count - next < KVM_MSRS_A_CALL ? *count - next : KVM_MSRS_A_CALL;
 		memcpy(msrs->entries, &entries[next], msrs->nmsrs * sizeof(entries[0]));
 		result = kvm_ioctl(vp->fd, KVM_GET_MSRS, msrs); /* stops at the first that fails */
 		if (result < 0 || (uint32_t)result > msrs->nmsrs)
 			break;
 		memcpy(&entries[kept], msrs->entries, (size_t)result * sizeof(entries[0]));
 		kept += (uint32_t)result;
-		next += (uint32_t)result + 1;
+		next += (uint32_t)result + ((uint32_t)result < msrs->nmsrs); /* that one */
 	}
 	free(msrs);
 	if (result < 0)
@@ -153,13 +152,11 @@ static int floating_point_get(const struct kvm_vp *vp, struct vp_buffer *buffer,
 	struct kvm_vp_state *state = &buffer->state;
 	int result;
 
-	if (!buffer->xsave)
-		return PART_GET(KVM_PART_FPU, KVM_GET_FPU, fpu);
 	result = part_get(vp, state, KVM_PART_XSAVE,
 			  buffer->xsave_bytes > sizeof(struct kvm_xsave) ? KVM_GET_XSAVE2
 									 : KVM_GET_XSAVE,
 			  buffer->xsave, buffer->xsave_bytes, error);
-	if (result)
+	if (result || !kvm_has(vp->partition->kvm_fd, KVM_CAP_XCRS))
 		return result;
 	return PART_GET(KVM_PART_XCRS, KVM_GET_XCRS, xcrs);
 }
@@ -304,15 +301,13 @@ static int buffer_make(const struct engine_partition *partition, struct vp_buffe
 	int nested = ioctl(partition->kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_NESTED_STATE);
 	int xsave2 = ioctl(partition->vm_fd, KVM_CHECK_EXTENSION, KVM_CAP_XSAVE2);
 
-	/* where the processor has XSAVE; without it the legacy image is all there is */
-	if (kvm_has(partition->kvm_fd, KVM_CAP_XCRS)) {
-		buffer->xsave_bytes = sizeof(struct kvm_xsave);
-		if (xsave2 > (int)sizeof(struct kvm_xsave))
-			buffer->xsave_bytes = (size_t)xsave2;
-		buffer->xsave = calloc(1, buffer->xsave_bytes);
-		if (!buffer->xsave)
-			return -ENOMEM;
-	}
+	/* not KVM_GET_FPU where there is no XSAVE: it leaves out MXCSR */
+	buffer->xsave_bytes = sizeof(struct kvm_xsave);
+	if (xsave2 > (int)sizeof(struct kvm_xsave))
+		buffer->xsave_bytes = (size_t)xsave2;
+	buffer->xsave = calloc(1, buffer->xsave_bytes);
+	if (!buffer->xsave)
+		return -ENOMEM;
 	if (nested >= (int)sizeof(struct kvm_nested_state)) {
 		buffer->nested_bytes = (size_t)nested;
 		buffer->nested = calloc(1, buffer->nested_bytes);

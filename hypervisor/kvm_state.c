@@ -38,7 +38,6 @@ const struct kvm_part_layout kvm_part_layouts[KVM_PART_COUNT] = {
 	[KVM_PART_REGS] = LAYOUT('R', 'E', 'G', 'S', struct kvm_regs, "registers"),
 	[KVM_PART_SREGS] = LAYOUT('S', 'R', 'E', 'G', struct kvm_sregs, "system registers"),
 	[KVM_PART_SREGS2] = LAYOUT('S', 'R', 'G', '2', struct kvm_sregs2, "system registers"),
-	[KVM_PART_FPU] = LAYOUT('F', 'P', 'U', '_', struct kvm_fpu, "FPU"),
 	[KVM_PART_XSAVE] = {STATE_TAG('X', 'S', 'A', 'V'), sizeof(struct kvm_xsave),
 			    XSAVE_MAX_BYTES, "XSAVE image"},
 	[KVM_PART_XCRS] = LAYOUT('X', 'C', 'R', 'S', struct kvm_xcrs, "XCRs"),
@@ -202,8 +201,7 @@ static int vp_check(const struct kvm_vp_state *vp)
 
 	if (!parts[KVM_PART_MP_STATE] || !parts[KVM_PART_REGS] || !parts[KVM_PART_LAPIC] ||
 	    !parts[KVM_PART_EVENTS] || !parts[KVM_PART_DEBUGREGS] ||
-	    !parts[KVM_PART_SREGS] == !parts[KVM_PART_SREGS2] ||
-	    !parts[KVM_PART_FPU] == !parts[KVM_PART_XSAVE])
+	    !parts[KVM_PART_SREGS] == !parts[KVM_PART_SREGS2] || !parts[KVM_PART_XSAVE])
 		return -EPROTO;
 	result = mp_state_check(vp);
 	if (!result)

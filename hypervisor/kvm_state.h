@@ -26,8 +26,7 @@ enum kvm_vp_part {
 	KVM_PART_REGS,
 	KVM_PART_SREGS, /* one of these two */
 	KVM_PART_SREGS2,
-	KVM_PART_FPU, /* one of these two */
-	KVM_PART_XSAVE,
+	KVM_PART_XSAVE, /* also where the processor has no XSAVE: x87 and SSE alone */
 	KVM_PART_XCRS,
 	KVM_PART_DEBUGREGS,
 	KVM_PART_LAPIC,

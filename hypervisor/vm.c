@@ -15,6 +15,7 @@
 #include "hypervisor/console.h"
 #include "hypervisor/engine.h"
 #include "hypervisor/partition.h"
+#include "hypervisor/vm_internal.h"
 
 #define LOG_COMPONENT "vm"
 
@@ -22,36 +23,22 @@
 #define FAULT_SOON_MS	10000
 #define FAULTS_TO_CRASH 3
 
-struct vm {
-	const struct vm_config *config;
-	struct event_loop *loop;
-	char *console_path;
-	vm_state_fn state_changed;
-	void *ctx;
-	enum vm_state state;
-	enum exit_code exit_code;
-	char reason[VM_MESSAGE_BYTES];
-	const struct engine_ops *engine;
-	struct console *console;
-	struct partition *partition;
-	uint64_t started_ns;
-	uint32_t reboots;
-	uint32_t faults_in_row;
-	struct event_timer *stop_deadline; /* of a graceful stop */
-	struct event_timer *order;	   /* what was asked for, for the loop's next round */
-	bool order_reboot;
-};
-
 const char *vm_state_name(enum vm_state state)
 {
 	static const char *const names[] = {
-		[VM_STATE_CREATED] = "created",
-		[VM_STATE_RUNNING] = "running",
-		[VM_STATE_STOPPED] = "stopped",
-		[VM_STATE_CRASHED] = "crashed",
+		[VM_STATE_CREATED] = "created",	  [VM_STATE_RUNNING] = "running",
+		[VM_STATE_STOPPED] = "stopped",	  [VM_STATE_CRASHED] = "crashed",
+		[VM_STATE_INCOMING] = "incoming", [VM_STATE_PAUSED] = "paused",
+		[VM_STATE_MOVED] = "moved",	  [VM_STATE_SAVED] = "saved",
 	};
 
 	return names[state];
+}
+
+bool vm_state_is_final(enum vm_state state)
+{
+	return state == VM_STATE_STOPPED || state == VM_STATE_CRASHED || state == VM_STATE_MOVED ||
+	       state == VM_STATE_SAVED;
 }
 
 const char *vm_nic_link_name(enum vm_nic_link link)
@@ -65,10 +52,10 @@ const char *vm_nic_link_name(enum vm_nic_link link)
 	return names[link];
 }
 
-int vm_create(const struct vm_config *config, struct event_loop *loop, const char *console_path,
-	      vm_state_fn state_changed, void *ctx, struct vm **vm, struct vm_error *error)
+int vm_create(const struct vm_setup *setup, struct vm **vm, struct vm_error *error)
 {
-	const char *path = config->console_path ? config->console_path : console_path;
+	const struct vm_config *config = setup->config;
+	const char *path = config->console_path ? config->console_path : setup->console_path;
 	struct vm *made = calloc(1, sizeof(*made));
 
 	if (!made)
@@ -80,11 +67,13 @@ int vm_create(const struct vm_config *config, struct event_loop *loop, const cha
 		return vm_error_set(error, EXIT_CONFIG, -EINVAL, "the console has no path");
 	}
 	made->config = config;
-	made->loop = loop;
+	made->definition = setup->definition;
+	made->definition_bytes = setup->definition_bytes;
+	made->loop = setup->loop;
 	made->console_path = path ? strdup(path) : NULL;
-	made->state_changed = state_changed;
-	made->ctx = ctx;
-	made->engine = &engine_kvm;
+	made->state_changed = setup->state_changed;
+	made->ctx = setup->ctx;
+	made->engine = setup->engine;
 	if (path && !made->console_path) {
 		free(made);
 		return vm_error_set(error, EXIT_NO_MEMORY, -ENOMEM, "out of memory");
@@ -106,31 +95,36 @@ void vm_destroy(struct vm *vm)
 	if (!vm)
 		return;
 	timers_cancel(vm);
+	vm_move_fini(vm);
 	partition_destroy(vm->partition);
 	console_destroy(vm->console);
 	free(vm->console_path);
 	free(vm);
 }
 
-/* Final: the partition goes, the console stays for its readers. */
-static void vm_finish(struct vm *vm, enum vm_state state, enum exit_code code, const char *reason)
+void vm_set_state(struct vm *vm, enum vm_state state)
+{
+	vm->state = state;
+	vm->state_changed(vm->ctx, vm, state);
+}
+
+void vm_finish(struct vm *vm, enum vm_state state, enum exit_code code, const char *reason)
 {
 	timers_cancel(vm);
 	partition_destroy(vm->partition);
 	vm->partition = NULL;
-	vm->state = state;
 	vm->exit_code = code;
 	strncpy(vm->reason, reason, sizeof(vm->reason) - 1);
 	if (state == VM_STATE_CRASHED)
 		log_error("%s: %s", vm->config->name, reason);
 	else
 		log_info("%s: %s", vm->config->name, reason);
-	vm->state_changed(vm->ctx, vm, state);
+	vm_set_state(vm, state);
 }
 
 static void on_ended(void *ctx, enum partition_end end, const char *text);
 
-static int partition_run(struct vm *vm, bool must_reach_switch, struct vm_error *error)
+int vm_make_partition(struct vm *vm, bool incoming, bool must_reach_switch, struct vm_error *error)
 {
 	const struct partition_config config = {
 		.vm = vm->config,
@@ -138,14 +132,22 @@ static int partition_run(struct vm *vm, bool must_reach_switch, struct vm_error 
 		.console = vm->console,
 		.engine = vm->engine,
 		.must_reach_switch = must_reach_switch,
+		.incoming = incoming,
 		.ended = on_ended,
 		.ctx = vm,
 	};
-	int result = partition_create(&config, &vm->partition, error);
+
+	return partition_create(&config, &vm->partition, error);
+}
+
+static int partition_run(struct vm *vm, bool must_reach_switch, struct vm_error *error)
+{
+	int result = vm_make_partition(vm, false, must_reach_switch, error);
 
 	if (result)
 		return result;
 	vm->started_ns = monotonic_ns();
+	vm->uptime_before_ms = 0;
 	result = partition_start(vm->partition, error);
 	if (result) {
 		partition_destroy(vm->partition);
@@ -171,10 +173,9 @@ int vm_start(struct vm *vm, struct vm_error *error)
 		vm->console = NULL;
 		return result;
 	}
-	vm->state = VM_STATE_RUNNING;
 	log_info("%s: running: %u VPs, %llu MiB", vm->config->name, vm->config->vps,
 		 (unsigned long long)(vm->config->memory_bytes >> 20));
-	vm->state_changed(vm->ctx, vm, vm->state);
+	vm_set_state(vm, VM_STATE_RUNNING);
 	return 0;
 }
 
@@ -210,6 +211,7 @@ static void on_ended(void *ctx, enum partition_end end, const char *text)
 {
 	struct vm *vm = ctx;
 
+	vm_move_abandon(vm, "the guest came to an end");
 	/* Else a guest could reset itself out of a stop: the next boot knows of no deadline. */
 	if (vm->stop_deadline && (end == PARTITION_RESET || end == PARTITION_FAULTED)) {
 		vm_finish(vm, VM_STATE_STOPPED, EXIT_OK,
@@ -268,8 +270,19 @@ static int order_give(struct vm *vm, bool reboot)
 	return event_loop_after_ms(vm->loop, 0, on_order, vm, &vm->order);
 }
 
+int vm_order_stop(struct vm *vm)
+{
+	return order_give(vm, false);
+}
+
 int vm_request_stop(struct vm *vm, bool force, uint32_t deadline_ms)
 {
+	if (vm->move.source && !vm_state_is_final(vm->state)) {
+		if (!force || migration_source_cancel(vm->move.source))
+			return -EBUSY;
+		vm->move.stop_after = true;
+		return 0;
+	}
 	if (vm->state != VM_STATE_RUNNING)
 		return -EINVAL;
 	if (force)
@@ -284,7 +297,14 @@ int vm_request_stop(struct vm *vm, bool force, uint32_t deadline_ms)
 
 int vm_request_reboot(struct vm *vm)
 {
+	if (vm->move.source)
+		return -EBUSY;
 	return vm->state == VM_STATE_RUNNING ? order_give(vm, true) : -EINVAL;
+}
+
+uint64_t vm_uptime_ms(const struct vm *vm)
+{
+	return vm->uptime_before_ms + (monotonic_ns() - vm->started_ns) / NS_PER_MS;
 }
 
 void vm_get_status(const struct vm *vm, struct vm_status *status)
@@ -302,7 +322,8 @@ void vm_get_status(const struct vm *vm, struct vm_status *status)
 	memcpy(status->reason, vm->reason, sizeof(status->reason));
 	if (!vm->partition)
 		return;
-	status->uptime_ms = (monotonic_ns() - vm->started_ns) / NS_PER_MS;
+	if (vm->started_ns)
+		status->uptime_ms = vm_uptime_ms(vm);
 	partition_get_status(vm->partition, status);
 }
 

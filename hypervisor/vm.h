@@ -5,9 +5,13 @@
  * loop's thread; the VM's own threads (one a VP) never show here.
  *
  * created ──vm_start()──▶ running ──▶ stopped   guest powered off, or vm_request_stop()
- *                            │ ▲ └──▶ crashed   guest panic, or the engine cannot go on
- *                            └─┘ reboot: everything is rebuilt, the state stays "running"
- * Stopped and crashed are final: the program ends, and a VM starts again in a new process.
+ *    │                     ▲ │ ▲ └──▶ crashed   guest panic, or the engine cannot go on
+ *    │                     │ └─┘ reboot: everything is rebuilt, the state stays "running"
+ *    │                     ▼
+ *    │                   paused ──▶ moved, saved: it is at another host, or in a file
+ *    └─vm_receive()─▶ incoming ──vm_go()──▶ running
+ * Stopped, crashed, moved and saved are final: the program ends, and a VM starts again in a new
+ * process.
  */
 #ifndef LUNAR_HYPERVISOR_VM_H
 #define LUNAR_HYPERVISOR_VM_H
@@ -18,10 +22,15 @@
 #include <sys/types.h>
 
 #include "base/exit_code.h"
+#include "hypervisor/migration_vm.h"
 #include "hypervisor/vm_config.h"
 #include "hypervisor/vm_error.h"
 
+struct engine_ops;
 struct event_loop;
+struct migration_check;
+struct migration_options;
+struct migration_status;
 struct vm;
 
 /* How long a graceful stop waits for the guest before it is forced, by default. */
@@ -32,10 +41,16 @@ enum vm_state {
 	VM_STATE_RUNNING,
 	VM_STATE_STOPPED,
 	VM_STATE_CRASHED,
+	VM_STATE_INCOMING, /* its memory and state are on their way here */
+	VM_STATE_PAUSED,   /* stands still to be saved, or for the last part of a move */
+	VM_STATE_MOVED,	   /* it runs at another host */
+	VM_STATE_SAVED,	   /* it is in a file */
 };
 
-/* "created", "running", "stopped" or "crashed". */
+/* "created", "running", "stopped", "crashed", "incoming", "paused", "moved" or "saved". */
 const char *vm_state_name(enum vm_state state);
+/* Stopped, crashed, moved or saved. */
+bool vm_state_is_final(enum vm_state state);
 
 enum vm_nic_link {
 	VM_NIC_DISCONNECTED, /* netvspd is absent or gone; tried again every second */
@@ -87,19 +102,29 @@ struct vm_status {
 };
 
 /*
- * Called on the loop's thread after each change of state, and after a reboot (then state is
- * "running" again). The VM may not be destroyed from within.
+ * Called on the loop's thread after each change of state, after a reboot, and after a move that
+ * came to nothing (then state is "running" again). The VM may not be destroyed from within.
  */
 typedef void (*vm_state_fn)(void *ctx, struct vm *vm, enum vm_state state);
 
+/* What a VM is made of; all that it points to outlives the VM. */
+struct vm_setup {
+	const struct vm_config *config;
+	const char *definition; /* the text that config was read from, for whom the VM goes to */
+	size_t definition_bytes;
+	const char *console_path; /* where the console's socket goes when the configuration names
+				     none; copied, may be NULL when that asks for stdio or a file */
+	const struct engine_ops *engine;
+	struct event_loop *loop;
+	vm_state_fn state_changed;
+	void *ctx;
+};
+
 /*
- * Makes a VM in state "created": nothing of it is allocated yet but its name. config and loop must
- * outlive it. console_path: where the console's socket goes when the configuration names none;
- * copied, may be NULL when the configuration asks for stdio or a file.
+ * Makes a VM in state "created": nothing of it is allocated yet but its name.
  * Returns 0 (the caller destroys) or -errno with *error filled.
  */
-int vm_create(const struct vm_config *config, struct event_loop *loop, const char *console_path,
-	      vm_state_fn state_changed, void *ctx, struct vm **vm, struct vm_error *error);
+int vm_create(const struct vm_setup *setup, struct vm **vm, struct vm_error *error);
 
 /* Takes NULL. Stops what runs, at once; no callback. Returns when every thread and fd is gone. */
 void vm_destroy(struct vm *vm);
@@ -115,19 +140,52 @@ int vm_start(struct vm *vm, struct vm_error *error);
  * Graceful: asks the guest's shutdown service, or presses its ACPI power button where it has none
  * or refuses, and stops it by force when it has not powered off after deadline_ms (0:
  * VM_STOP_DEADLINE_MS). A guest that resets meanwhile is stopped too. Force: stops the VPs now.
- * Either way the end is told by the state callback, never from within this call.
- * Returns 0, or -EINVAL unless running. A second call with force overrides a graceful one.
+ * Either way the end is told by the state callback, never from within this call. A VM that is being
+ * moved or saved is not asked (-EBUSY); force gives the move up first, unless it is committed
+ * (-EBUSY). Returns 0, or -EINVAL unless running. A second call with force overrides a graceful
+ * one.
  */
 int vm_request_stop(struct vm *vm, bool force, uint32_t deadline_ms);
 
 /* Resets the machine, as its reset button would: memory is lost. Returns 0, or -EINVAL unless
- * running. The callback says when the guest has started again. */
+ * running, -EBUSY while it is being moved or saved. The callback says when the guest has started
+ * again. */
 int vm_request_reboot(struct vm *vm);
 
 void vm_get_status(const struct vm *vm, struct vm_status *status);
 const struct vm_config *vm_get_config(const struct vm *vm);
 
-/* What the program should exit with: EXIT_OK after a stop, EXIT_GUEST_CRASHED or EXIT_INTERNAL. */
+/* ---- moves (vm_move.c) ---- */
+
+/*
+ * Begins to move the VM, or (vm_save()) to write it to a file that must not exist. Either way the
+ * state callback tells the end: "moved" or "saved"; vm_get_migration() tells all the rest. A guest
+ * that powers off, resets or crashes meanwhile ends the move. Returns 0, or -errno with *error
+ * (EXIT_STATE: it does not run, or is being moved, saved or stopped already).
+ */
+int vm_migrate(struct vm *vm, const struct migration_options *options, struct vm_error *error);
+int vm_save(struct vm *vm, const char *path, struct vm_error *error);
+/* Asks it to end. -EINVAL: there is none. -EBUSY: it is committed. */
+int vm_cancel_migration(struct vm *vm, struct vm_error *error);
+/* An operator's word for a move that is committed and has no outcome: see
+ * migration_source_resolve(). */
+int vm_resolve_migration(struct vm *vm, bool there, struct vm_error *error);
+/* The move under way, or the last one from here; MIGRATION_IDLE: there was none. *check: NULL, or
+ * valid until the loop goes on. */
+void vm_get_migration(const struct vm *vm, struct migration_status *status,
+		      const struct migration_check **check);
+
+/* Makes a "created" VM one that comes from elsewhere ("incoming"): console, memory, VPs, NICs, at
+ * rest and empty. May block for at most a few seconds. Returns 0, or -errno with *error. */
+int vm_receive(struct vm *vm, struct vm_error *error);
+/* As migration_target_vm_ops has them; the VM is incoming. */
+struct guest_memory *vm_get_memory(struct vm *vm);
+int vm_restore(struct vm *vm, struct state_reader *reader, migration_done_fn done, void *done_ctx);
+int vm_go(struct vm *vm, bool announce, struct vm_error *error);
+void vm_inject(struct vm *vm, uint32_t nic, const void *frame, size_t length);
+
+/* What the program should exit with: EXIT_OK after a stop, a move or a save, EXIT_GUEST_CRASHED or
+ * EXIT_INTERNAL. */
 enum exit_code vm_get_exit_code(const struct vm *vm);
 
 #endif

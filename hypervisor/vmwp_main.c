@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * vmwp: the worker process of one VM. Reads its configuration, starts it, serves its API, and ends
- * when it does.
+ * vmwp: the worker process of one VM, which it starts, takes from another host, or restores from a
+ * file; it ends when the VM does, or has moved away.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
@@ -18,31 +21,31 @@
 #include "base/event_loop.h"
 #include "base/log.h"
 #include "base/version.h"
-#include "hypervisor/api_server.h"
-#include "hypervisor/vm.h"
-#include "hypervisor/vm_paths.h"
+#include "hypervisor/engine.h"
+#include "hypervisor/vm_worker.h"
 
 #define LOG_COMPONENT "vmwp"
 
-#define PATH_BYTES 256
-
 struct vmwp {
-	const char *config_path;
+	const char *config_path; /* one of the three is given */
+	const char *restore_path;
+	int incoming;
 	bool no_api;
-	struct vm_config *config;
 	struct event_loop *loop;
-	struct vm *vm;
-	struct api_server *api;
+	struct vm_worker *worker;
 	int signals;
 	struct event_watch *signal_watch;
-	bool stop_requested;
 };
 
 static const char usage[] =
-	"usage: vmwp --config FILE [--log-level error|warn|info|debug] [--no-api]\n"
-	"Runs the virtual machine that FILE (YAML) describes, until it powers off.\n"
+	"usage: vmwp --config FILE | --incoming FD | --restore FILE\n"
+	"            [--log-level error|warn|info|debug] [--no-api]\n"
+	"Runs a virtual machine until it powers off, or has moved to another host.\n"
 	"\n"
-	"  -c, --config FILE      the VM's definition\n"
+	"  -c, --config FILE      start the VM that FILE (YAML) defines\n"
+	"  -i, --incoming FD      serve the host on this TCP connection: take its VM, check\n"
+	"                         whether it could come, or answer about an earlier move\n"
+	"  -r, --restore FILE     go on with the VM that was saved to FILE\n"
 	"  -l, --log-level LEVEL  how much to say on standard error (default: info)\n"
 	"      --no-api           no API socket\n"
 	"  -h, --help             this text\n"
@@ -51,17 +54,35 @@ static const char usage[] =
 	"SIGTERM and SIGINT press the guest's power button and stop it by force after 30 s;\n"
 	"a second one stops it at once. Exit codes: 0 powered off or stopped, 2 usage,\n"
 	"3 configuration, 4 no kernel, 5 not a kernel, 6 no usable KVM, 7 too little memory,\n"
-	"8 no switch, 17 the guest crashed, 19 runs already, 1 anything else.\n";
+	"8 no switch, 15 the name of what comes is in use, 17 the guest crashed, 19 runs\n"
+	"already, 21 to 25 a move failed, 1 anything else.\n";
 
 enum {
 	OPTION_NO_API = 256,
 };
+
+/* The fd of a connected socket, or -1. Children do not inherit it. */
+static int socket_parse(const char *text)
+{
+	socklen_t length = sizeof(int);
+	char *end;
+	long fd = strtol(text, &end, 10);
+	int type;
+
+	if (!*text || *end || fd < 0 || fd > INT_MAX ||
+	    getsockopt((int)fd, SOL_SOCKET, SO_TYPE, &type, &length) < 0 || type != SOCK_STREAM ||
+	    fcntl((int)fd, F_SETFD, FD_CLOEXEC) < 0)
+		return -1;
+	return (int)fd;
+}
 
 /* Returns true where the program goes on; otherwise *code is what to exit with. */
 static bool options_parse(int argc, char **argv, struct vmwp *vmwp, enum exit_code *code)
 {
 	static const struct option options[] = {
 		{"config", required_argument, NULL, 'c'},
+		{"incoming", required_argument, NULL, 'i'},
+		{"restore", required_argument, NULL, 'r'},
 		{"log-level", required_argument, NULL, 'l'},
 		{"no-api", no_argument, NULL, OPTION_NO_API},
 		{"help", no_argument, NULL, 'h'},
@@ -70,12 +91,23 @@ static bool options_parse(int argc, char **argv, struct vmwp *vmwp, enum exit_co
 	};
 	enum log_level level;
 	int option;
+	int ways;
 
 	*code = EXIT_USAGE;
-	while ((option = getopt_long(argc, argv, "c:l:hV", options, NULL)) != -1) {
+	while ((option = getopt_long(argc, argv, "c:i:r:l:hV", options, NULL)) != -1) {
 		switch (option) {
 		case 'c':
 			vmwp->config_path = optarg;
+			break;
+		case 'i':
+			vmwp->incoming = socket_parse(optarg);
+			if (vmwp->incoming < 0) {
+				fprintf(stderr, "vmwp: --incoming: not a socket: %s\n", optarg);
+				return false;
+			}
+			break;
+		case 'r':
+			vmwp->restore_path = optarg;
 			break;
 		case 'l':
 			if (log_parse_level(optarg, &level)) {
@@ -99,21 +131,19 @@ static bool options_parse(int argc, char **argv, struct vmwp *vmwp, enum exit_co
 			return false;
 		}
 	}
-	if (optind == argc && vmwp->config_path)
+	ways = !!vmwp->config_path + !!vmwp->restore_path + (vmwp->incoming >= 0);
+	if (optind == argc && ways == 1)
 		return true;
-	fputs(vmwp->config_path ? "vmwp: too many arguments; see vmwp --help\n"
-				: "vmwp: --config FILE is missing; see vmwp --help\n",
+	fputs(optind < argc ? "vmwp: too many arguments; see vmwp --help\n"
+			    : "vmwp: one of --config, --incoming and --restore has to be given; "
+			      "see vmwp --help\n",
 	      stderr);
 	return false;
 }
 
-static void on_state(void *ctx, struct vm *vm, enum vm_state state)
+static void on_ended(void *ctx)
 {
-	struct vmwp *vmwp = ctx;
-
-	(void)vm;
-	if (state == VM_STATE_STOPPED || state == VM_STATE_CRASHED)
-		event_loop_stop(vmwp->loop);
+	event_loop_stop(((struct vmwp *)ctx)->loop);
 }
 
 static void on_signal(void *ctx, int fd, uint32_t events)
@@ -124,11 +154,8 @@ static void on_signal(void *ctx, int fd, uint32_t events)
 	(void)events;
 	if (read(fd, &info, sizeof(info)) != (ssize_t)sizeof(info))
 		return;
-	log_info("signal %u: %s", info.ssi_signo,
-		 vmwp->stop_requested ? "stopping by force" : "asking the guest to power off");
-	if (vm_request_stop(vmwp->vm, vmwp->stop_requested, 0))
-		event_loop_stop(vmwp->loop);
-	vmwp->stop_requested = true;
+	log_info("signal %u", info.ssi_signo);
+	vm_worker_request_stop(vmwp->worker);
 }
 
 static int signals_watch(struct vmwp *vmwp)
@@ -158,114 +185,45 @@ static void fd_limit_raise(void)
 	(void)setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-/* ---- the VM behind the API ---- */
-
-static void api_get_status(void *ctx, struct vm_status *status)
-{
-	vm_get_status(((struct vmwp *)ctx)->vm, status);
-}
-
-static const struct vm_config *api_get_config(void *ctx)
-{
-	return vm_get_config(((struct vmwp *)ctx)->vm);
-}
-
-static int api_stop(void *ctx, bool force, uint32_t timeout_ms)
-{
-	return vm_request_stop(((struct vmwp *)ctx)->vm, force, timeout_ms);
-}
-
-static int api_reboot(void *ctx)
-{
-	return vm_request_reboot(((struct vmwp *)ctx)->vm);
-}
-
-static const struct api_server_ops vm_api_ops = {
-	.get_status = api_get_status,
-	.get_config = api_get_config,
-	.stop = api_stop,
-	.reboot = api_reboot,
-};
-
-/* ---- */
-
-static int api_start(struct vmwp *vmwp, struct vm_error *error)
-{
-	char path[PATH_BYTES];
-	int result = vm_path(VM_PATH_API, vmwp->config->name, path, sizeof(path));
-
-	if (!result)
-		result = api_server_create(vmwp->loop, path, &vm_api_ops, vmwp, NULL, &vmwp->api);
-	if (result == -EADDRINUSE)
-		return vm_error_set(error, EXIT_STATE, result, "%s runs already",
-				    vmwp->config->name);
-	if (result)
-		return vm_error_set(error, EXIT_INTERNAL, result, "cannot serve the API on %s: %s",
-				    path, strerror(-result));
-	return 0;
-}
-
-/* The folder of the sockets, where one of them is wanted. */
-static int run_dir_make(struct vmwp *vmwp, char *console_path, struct vm_error *error)
-{
-	const struct vm_config *config = vmwp->config;
-	char path[PATH_BYTES];
-	int result;
-
-	if (vmwp->no_api && (config->console != VM_CONSOLE_SOCKET || config->console_path))
-		return 0;
-	result = vm_path(VM_PATH_RUN_DIR, config->name, path, sizeof(path));
-	if (!result)
-		result = vm_paths_make_dir(path);
-	if (!result)
-		result = vm_path(VM_PATH_CONSOLE, config->name, console_path, PATH_BYTES);
-	if (result)
-		return vm_error_set(error, EXIT_INTERNAL, result, "cannot make %s/vm/%s: %s",
-				    vm_paths_run_dir(), config->name, strerror(-result));
-	return 0;
-}
-
 static int vmwp_start(struct vmwp *vmwp, struct vm_error *error)
 {
-	char console_path[PATH_BYTES] = "";
-	int result = vm_config_load(vmwp->config_path, &vmwp->config, error->message,
-				    sizeof(error->message));
+	struct vm_worker_config config = {
+		.engine = &engine_kvm,
+		.no_api = vmwp->no_api,
+		.take_log = !vmwp->config_path,
+		.ended = on_ended,
+		.ctx = vmwp,
+	};
+	int result = event_loop_create(&vmwp->loop);
 
-	if (result) {
-		error->code = EXIT_CONFIG;
-		return result;
-	}
-	result = event_loop_create(&vmwp->loop);
 	if (!result)
 		result = signals_watch(vmwp);
 	if (result)
 		return vm_error_set(error, EXIT_INTERNAL, result, "cannot make an event loop: %s",
 				    strerror(-result));
-	result = run_dir_make(vmwp, console_path, error);
-	if (!result)
-		result = vm_create(vmwp->config, vmwp->loop, *console_path ? console_path : NULL,
-				   on_state, vmwp, &vmwp->vm, error);
-	if (!result && !vmwp->no_api)
-		result = api_start(vmwp, error);
-	if (!result)
-		result = vm_start(vmwp->vm, error);
-	return result;
+	config.loop = vmwp->loop;
+	result = vm_worker_create(&config, &vmwp->worker, error);
+	if (result)
+		return result;
+	if (vmwp->config_path)
+		return vm_worker_start(vmwp->worker, vmwp->config_path, error);
+	if (vmwp->restore_path)
+		return vm_worker_restore(vmwp->worker, vmwp->restore_path, error);
+	return vm_worker_receive(vmwp->worker, vmwp->incoming, error);
 }
 
 static void vmwp_end(struct vmwp *vmwp)
 {
-	api_server_destroy(vmwp->api);
-	vm_destroy(vmwp->vm);
+	vm_worker_destroy(vmwp->worker);
 	event_watch_remove(vmwp->signal_watch);
 	if (vmwp->signals >= 0)
 		close(vmwp->signals);
 	event_loop_destroy(vmwp->loop);
-	vm_config_free(vmwp->config);
 }
 
 int main(int argc, char **argv)
 {
-	struct vmwp vmwp = {.signals = -1};
+	struct vmwp vmwp = {.signals = -1, .incoming = -1};
 	struct vm_error error = {.code = EXIT_INTERNAL};
 	enum exit_code code;
 
@@ -279,7 +237,9 @@ int main(int argc, char **argv)
 	}
 	code = event_loop_run(vmwp.loop) ? EXIT_INTERNAL : EXIT_OK;
 	if (code == EXIT_OK)
-		code = vm_get_exit_code(vmwp.vm);
+		code = vm_worker_get_result(vmwp.worker, &error);
+	if (code != EXIT_OK && *error.message)
+		fprintf(stderr, "vmwp: %s\n", error.message);
 	vmwp_end(&vmwp);
 	return (int)code;
 }

@@ -332,7 +332,8 @@ static int switch_reach(struct vsp_client *client, bool must_reach)
 	struct deadline deadline = deadline_in_ms(NAME_WAIT_MS);
 	int result = link_start_and_wait(client);
 
-	while (result == -EEXIST && !must_reach && !deadline_passed(deadline)) {
+	while (result == -EEXIST && (!must_reach || client->config.incoming) &&
+	       !deadline_passed(deadline)) {
 		nanosleep(&pause, NULL);
 		result = link_start_and_wait(client);
 	}

@@ -44,8 +44,8 @@ struct vsp_client_config {
 /*
  * Reaches netvspd, has it make the vNIC and offers the NIC, waiting for at most a few seconds.
  * must_reach: that it cannot be reached is an error (a VM's start); otherwise it is tried again
- * from the loop, and "name in use" is waited out: after a reboot netvspd may not have seen the end
- * of the last connection yet.
+ * from the loop. Then, and for an incoming NIC, "name in use" is waited out: after a reboot, or a
+ * move there and back, netvspd may not have seen the end of the last connection yet.
  * Returns 0, or -errno with *error (EXIT_NO_SWITCH).
  */
 int vsp_client_create(const struct vsp_client_config *config, bool must_reach,

@@ -227,13 +227,21 @@ enum exit_code vm_store_create(const char *file, char name[VM_NAME_MAX + 1],
 
 enum exit_code vm_store_delete(const char *name, struct cli_error *error)
 {
-	static const enum vm_path left[] = {VM_PATH_LOG, VM_PATH_API, VM_PATH_CONSOLE,
-					    VM_PATH_LOCK};
+	static const enum vm_path left[] = {VM_PATH_LOG, VM_PATH_API, VM_PATH_CONSOLE, VM_PATH_LOCK,
+					    VM_PATH_MIGRATION};
 	char path[PATH_MAX], old[PATH_MAX + 4];
 	enum exit_code code = definition_path(name, path, error);
+	struct migration_record record;
 
 	if (code != EXIT_OK)
 		return code;
+	/* Where nobody knows which host has it, this definition may be the last one there is. */
+	if (migration_record_find_open(name, &record) == 0)
+		return cli_error_set(
+			error, EXIT_STATE,
+			"%s: its move to %.255s was never settled; lunar start %s asks "
+			"there, lunar migrate --resolve %s tells",
+			name, record.peer, name, name);
 	if (unlink(path) < 0) {
 		if (errno == ENOENT)
 			return explain_unknown(name, error);

@@ -66,7 +66,7 @@ struct fake_vm {
 	bool moved_away;
 };
 
-static int orders[2] = {-1, -1}; /* eventfds: move, cancel */
+static int orders[ORDER_COUNT]; /* an eventfd each */
 
 /* ---- signals ---- */
 
@@ -74,7 +74,7 @@ static void on_order(int number)
 {
 	const uint64_t one = 1;
 
-	(void)!write(orders[number == SIGHUP], &one, sizeof(one));
+	(void)!write(orders[number - SIGRTMIN], &one, sizeof(one));
 }
 
 /* Every TCP connection of this process is cut, as if the network were. */
@@ -98,10 +98,10 @@ static void signals_set(void)
 {
 	struct sigaction action = {.sa_handler = on_order, .sa_flags = SA_RESTART};
 
-	orders[0] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	orders[1] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	sigaction(SIGUSR2, &action, NULL);
-	sigaction(SIGHUP, &action, NULL);
+	for (int order = 0; order < ORDER_COUNT; order++) {
+		orders[order] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		sigaction(SIGRTMIN + order, &action, NULL);
+	}
 	action.sa_handler = on_cut;
 	sigaction(SIGUSR1, &action, NULL);
 	signal(SIGPIPE, SIG_IGN);
@@ -226,7 +226,7 @@ static void op_throttle(void *ctx, uint32_t percent)
 	if (percent > vm->witness->throttle_most)
 		vm->witness->throttle_most = percent;
 	if (percent >= 40)
-		vm->witness->dirty_pages = 1;
+		vm->witness->dirty_pages = 0;
 }
 
 static const char *op_get_definition(void *ctx, size_t *length)
@@ -473,6 +473,14 @@ static void move_start(struct fake_vm *vm)
 		fprintf(stderr, "no move: %s\n", error.message);
 }
 
+static void order_resolve(struct fake_vm *vm, bool there)
+{
+	if (vm->source)
+		migration_source_resolve(vm->source, there);
+	if (vm->target)
+		migration_target_resolve(vm->target, there);
+}
+
 static void on_orders(void *ctx, int fd, uint32_t events)
 {
 	struct fake_vm *vm = ctx;
@@ -481,18 +489,22 @@ static void on_orders(void *ctx, int fd, uint32_t events)
 	(void)events;
 	if (read(fd, &count, sizeof(count)) != (ssize_t)sizeof(count))
 		return;
-	if (fd == orders[0])
+	if (fd == orders[ORDER_MOVE])
 		move_start(vm);
-	else if (vm->source)
-		migration_source_cancel(vm->source);
+	else if (fd == orders[ORDER_CANCEL] && vm->source)
+		vm->witness->cancel_result = migration_source_cancel(vm->source);
+	else if (fd == orders[ORDER_HERE] || fd == orders[ORDER_THERE])
+		order_resolve(vm, fd == orders[ORDER_THERE]);
+	else if (fd == orders[ORDER_END])
+		event_loop_stop(vm->loop);
 }
 
 static int vm_loop(struct fake_vm *vm)
 {
 	struct event_watch *watch;
 
-	event_loop_watch(vm->loop, orders[0], EPOLLIN, on_orders, vm, &watch);
-	event_loop_watch(vm->loop, orders[1], EPOLLIN, on_orders, vm, &watch);
+	for (int order = 0; order < ORDER_COUNT; order++)
+		event_loop_watch(vm->loop, orders[order], EPOLLIN, on_orders, vm, &watch);
 	event_loop_run(vm->loop);
 	migration_source_destroy(vm->source);
 	migration_target_destroy(vm->target);

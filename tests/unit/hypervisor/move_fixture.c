@@ -272,18 +272,15 @@ pid_t vm_boot(struct move_world *world, enum move_host host, bool move)
 	return pid;
 }
 
-void vm_order_move(pid_t pid)
+void vm_order(pid_t pid, enum move_order order)
 {
-	kill(pid, SIGUSR2);
+	CHECK(pid > 0);
+	kill(pid, SIGRTMIN + (int)order);
 }
 
-void vm_order_cancel(pid_t pid)
+void vm_cut(pid_t pid)
 {
-	kill(pid, SIGHUP);
-}
-
-void vm_order_cut(pid_t pid)
-{
+	CHECK(pid > 0);
 	kill(pid, SIGUSR1);
 }
 
@@ -361,12 +358,11 @@ bool world_is_defined(const struct move_world *world, enum move_host host)
 int world_dial(const struct move_world *world, enum move_host host)
 {
 	struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(world->port)};
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	inet_pton(AF_INET, world_address(host), &address.sin_addr);
 	CHECK(fd >= 0);
-	CHECK(connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0 ||
-	      errno == EINPROGRESS);
+	CHECK(connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0);
 	return fd;
 }
 

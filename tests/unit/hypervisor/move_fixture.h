@@ -38,6 +38,7 @@ struct move_witness {
 	_Atomic uint32_t moved; /* of those */
 	_Atomic int32_t phase;	/* of the last that ended */
 	_Atomic int32_t code;	/* its error */
+	_Atomic int32_t cancel_result;
 	_Atomic uint32_t findings;
 	_Atomic uint32_t throttle_most;
 	_Atomic bool fail_restore; /* orders to the fake VM */
@@ -68,10 +69,19 @@ void receiver_start(struct move_world *world, enum move_host host);
 
 /* Boots the VM on a host, and moves it to the other at once where move says so. Returns the pid. */
 pid_t vm_boot(struct move_world *world, enum move_host host, bool move);
-/* Orders to a VM's process. */
-void vm_order_move(pid_t pid);	 /* to the other host */
-void vm_order_cancel(pid_t pid); /* its move */
-void vm_order_cut(pid_t pid);	 /* all of its connections, now */
+enum move_order {
+	ORDER_MOVE,   /* to the other host */
+	ORDER_CANCEL, /* its move */
+	ORDER_HERE,   /* an operator's word */
+	ORDER_THERE,
+	ORDER_END, /* as SIGTERM ends vmwp */
+	ORDER_COUNT,
+};
+
+/* To a VM's process. */
+void vm_order(pid_t pid, enum move_order order);
+/* All of its connections are cut, now. */
+void vm_cut(pid_t pid);
 /* Waits for a child's end; its exit code, or minus its signal. */
 int vm_wait(pid_t pid, uint32_t timeout_ms);
 
@@ -85,7 +95,7 @@ bool world_wait_ended(struct move_world *world, uint32_t ended, uint32_t timeout
 /* Whether a VM is defined on a host. */
 bool world_is_defined(const struct move_world *world, enum move_host host);
 const char *world_address(enum move_host host);
-/* Connects to a host's receiver; the fd. */
+/* Connects to a host's receiver; the fd, which blocks. */
 int world_dial(const struct move_world *world, enum move_host host);
 /* Sets the environment of a host in this process. */
 void world_enter(const struct move_world *world, enum move_host host);

@@ -135,7 +135,7 @@ static bool move_again(enum move_host host)
 	for (int tries = 0; tries < 100 && world.witness->moved == moved; tries++) {
 		uint32_t ended = world.witness->ended;
 
-		vm_order_move(world.witness->vm_pid[host]);
+		vm_order(world.witness->vm_pid[host], ORDER_MOVE);
 		EXPECT(world_wait_ended(&world, ended + 1, SETTLE_MS));
 	}
 	EXPECT(world.witness->moved > moved);
@@ -214,7 +214,7 @@ static bool case_run(const struct walk *walk, enum event event)
 			vm_wait(victim, 5000);
 		atomic_store(&world.witness->vm_pid[held], 0);
 	} else {
-		vm_order_cut(victim);
+		vm_cut(victim);
 	}
 	return outcome_check(walk, event, source);
 }

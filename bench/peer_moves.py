@@ -21,6 +21,17 @@ TLS_DIRECTORY = "/run/peer-tls"
 # No limit of QEMU's own on the wire; its default downtime target is that of ours too (300 ms).
 PARAMETERS = {"max-bandwidth": 1 << 40, "downtime-limit": 300}
 
+# RFC 7919, ffdhe2048: QEMU makes parameters of its own otherwise, which takes an emulated processor minutes.
+DH_PARAMETERS = """-----BEGIN DH PARAMETERS-----
+MIIBCAKCAQEA//////////+t+FRYortKmq/cViAnPTzx2LnFg84tNpWp4TZBFGQz
++8yTnc4kmz75fS/jY2MMddj2gbICrsRhetPfHtXV/WVhJDP1H18GbtCFY2VVPe0a
+87VXE15/V8k1mE8McODmi3fipona8+/och3xWKE2rec1MKzKT0g6eXq8CrGCsyT7
+YdEIqUuyyOP7uWrat2DX9GgdT0Kj3jlN9K5W7edjcrsZCwenyO4KbXCeAvzhzffi
+7MA0BM0oNC9hkXL+nOmFg/+OTxIy7vKBg8P+OxtMb61zO7X8vC7CIAXFjvGDfRaD
+ssbzSibBsu/6iGtCOGEoXJf//////////wIBAg==
+-----END DH PARAMETERS-----
+"""
+
 
 def install_tls(host: Host) -> None:
     """The host's own certificates (lunar tls) by the names that QEMU looks for."""
@@ -28,6 +39,7 @@ def install_tls(host: Host) -> None:
              "client-key.pem": "host.key"}
     links = "; ".join(f"ln -sf {host.tls_dir}/{ours} {TLS_DIRECTORY}/{theirs}" for theirs, ours in names.items())
     host.run(f"mkdir -p {TLS_DIRECTORY}; {links}", check=True)
+    host.put(f"{TLS_DIRECTORY}/dh-params.pem", DH_PARAMETERS.encode())
 
 
 class Qmp:

@@ -11,7 +11,7 @@
 #include "base/bytes.h"
 #include "base/deadline.h"
 #include "base/event_loop.h"
-#include "tests/unit/hypervisor/fake_engine.h"
+#include "tests/fake_vmwp/fake_engine.h"
 #include "wire/tlfs.h"
 
 #define WAIT_MS	   10000

@@ -18,7 +18,7 @@
 #include "hypervisor/console.h"
 #include "hypervisor/partition.h"
 #include "hypervisor/vm_portals.h"
-#include "tests/unit/hypervisor/fake_engine.h"
+#include "tests/fake_vmwp/fake_engine.h"
 #include "tests/unit/hypervisor/fake_guest_bus.h"
 #include "tests/unit/hypervisor/fake_netvspd.h"
 #include "tests/unit/hypervisor/tiny_kernel.h"

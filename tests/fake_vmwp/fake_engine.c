@@ -2,7 +2,7 @@
 /*
  * See fake_engine.h. A failure of the system ends the program: it is not what the tests are about.
  */
-#include "tests/unit/hypervisor/fake_engine.h"
+#include "tests/fake_vmwp/fake_engine.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -43,6 +43,7 @@ struct engine_partition {
 	bool paused;
 	bool in_program;
 	bool ending;
+	bool halted;
 	bool logging;
 	uint32_t throttle;
 	uint64_t registers[FAKE_REGISTERS];
@@ -120,7 +121,7 @@ static void *vps_run(void *argument)
 
 	pthread_mutex_lock(&partition->lock);
 	while (!partition->ending) {
-		if (!partition->running || partition->paused) {
+		if (!partition->running || partition->paused || partition->halted) {
 			pthread_cond_wait(&partition->changed, &partition->lock);
 			continue;
 		}
@@ -262,11 +263,16 @@ static int fake_get_sint_fds(struct engine_partition *partition, uint32_t vp,
 
 static int fake_get_line_fd(struct engine_partition *partition, uint32_t line)
 {
+	int fd;
+
 	if (line >= MAX_LINES)
 		return -EINVAL;
+	pthread_mutex_lock(&partition->lock);
 	if (partition->lines[line] < 0)
 		partition->lines[line] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	return partition->lines[line];
+	fd = partition->lines[line];
+	pthread_mutex_unlock(&partition->lock);
+	return fd;
 }
 
 /* ---- state ---- */
@@ -555,8 +561,35 @@ uint64_t fake_engine_take_interrupts(struct engine_partition *partition, uint32_
 	return count;
 }
 
+static void halt(struct engine_partition *partition)
+{
+	pthread_mutex_lock(&partition->lock);
+	partition->halted = true;
+	pthread_mutex_unlock(&partition->lock);
+}
+
+void fake_engine_port_io(struct engine_partition *partition, uint16_t port, bool write,
+			 uint8_t *data, uint32_t size)
+{
+	if (partition->config.events->port_io(partition->config.ctx, port, write, data, size) ==
+	    ENGINE_PORT_STOP_VP)
+		halt(partition);
+}
+
+bool fake_engine_take_line(struct engine_partition *partition, uint32_t line)
+{
+	uint64_t count;
+	int fd;
+
+	pthread_mutex_lock(&partition->lock);
+	fd = partition->lines[line];
+	pthread_mutex_unlock(&partition->lock);
+	return fd >= 0 && read(fd, &count, sizeof(count)) > 0;
+}
+
 void fake_engine_exit(struct engine_partition *partition, enum engine_exit_reason reason,
 		      const char *text)
 {
+	halt(partition);
 	partition->config.events->exited(partition->config.ctx, 0, reason, text);
 }

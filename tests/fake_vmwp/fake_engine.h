@@ -4,8 +4,8 @@
  * would do. Everything else is as a real engine has it: it can be paused, saved, restored and
  * logged. For whole VMs in one process; several at a time.
  */
-#ifndef LUNAR_TESTS_HYPERVISOR_FAKE_ENGINE_H
-#define LUNAR_TESTS_HYPERVISOR_FAKE_ENGINE_H
+#ifndef LUNAR_TESTS_FAKE_VMWP_FAKE_ENGINE_H
+#define LUNAR_TESTS_FAKE_VMWP_FAKE_ENGINE_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -58,7 +58,12 @@ bool fake_engine_take_message(struct engine_partition *partition, uint32_t vp, v
 bool fake_engine_signal(struct engine_partition *partition, uint32_t connection_id);
 /* How often SINT2 of a VP was raised since the last call. */
 uint64_t fake_engine_take_interrupts(struct engine_partition *partition, uint32_t vp);
-/* A VP stops for good. */
+/* A VP's port access; where the machine goes down by it, the program does not run again. */
+void fake_engine_port_io(struct engine_partition *partition, uint16_t port, bool write,
+			 uint8_t *data, uint32_t size);
+/* Whether a line of the interrupt controller was pulsed since the last call. */
+bool fake_engine_take_line(struct engine_partition *partition, uint32_t line);
+/* A VP stops for good; the program does not run again. */
 void fake_engine_exit(struct engine_partition *partition, enum engine_exit_reason reason,
 		      const char *text);
 

@@ -10,6 +10,8 @@
 #include "base/deadline.h"
 #include "cli/api_client.h"
 #include "cli/commands.h"
+#include "cli/migration_output.h"
+#include "cli/output.h"
 #include "cli/vm_process.h"
 #include "cli/vm_store.h"
 
@@ -72,6 +74,21 @@ static enum exit_code start_one(const struct options *options, const char *name,
 	return EXIT_OK;
 }
 
+/* Whether a refused stop means that the VM is on its way elsewhere. */
+static bool is_moving(const char *name)
+{
+	struct cli_error ignored;
+	json_t *migration = NULL;
+	bool moving;
+
+	if (api_get(name, "/migration", API_ANSWER_MS, &migration, &ignored) != EXIT_OK)
+		return false;
+	moving = !migration_phase_is_final(output_get_text(migration, "phase")) &&
+		 !json_is_true(json_object_get(migration, "incoming"));
+	json_decref(migration);
+	return moving;
+}
+
 /* Asks vmwp to stop its VM. One that does not answer is killed when the user said --force. */
 static enum exit_code request_stop(const struct options *options, const char *name, int pidfd,
 				   struct cli_error *error)
@@ -91,6 +108,8 @@ static enum exit_code request_stop(const struct options *options, const char *na
 		return cli_error_set(error, EXIT_TIMEOUT,
 				     "%s: vmwp does not answer; lunar stop --force %s ends it",
 				     name, name);
+	if (code == EXIT_STATE && is_moving(name))
+		return code;
 	/* It stopped by itself meanwhile, which is what was wanted. */
 	if (code == EXIT_STATE || vm_process_wait_end(pidfd, deadline_in_ms(0)))
 		return EXIT_OK;

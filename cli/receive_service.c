@@ -108,7 +108,7 @@ static void on_told(void *ctx, int fd, uint32_t events)
 	if (rc < 0)
 		return; /* its end says more */
 	visitor_known(visitor);
-	log_info("%s: brings %s (process %d)", visitor->peer, visitor->line,
+	log_info("%s: for %s (process %d)", visitor->peer, visitor->line,
 		 (int)visitor->process.pid);
 }
 
@@ -128,9 +128,9 @@ static void log_end(const struct visitor *visitor, int status)
 		log_info_limited("%s: process %d has ended: %s", who, (int)visitor->process.pid,
 				 exit_code_phrase(code));
 	else if (code == EXIT_OK)
-		log_info_limited("%s: was answered, and brought no VM", who);
+		log_info_limited("%s: was answered", who);
 	else
-		log_info_limited("%s: brought no VM: %s", who, exit_code_phrase(code));
+		log_info_limited("%s: refused: %s", who, exit_code_phrase(code));
 }
 
 static void on_end(void *ctx, int fd, uint32_t events)
@@ -154,7 +154,7 @@ static void on_late(void *ctx)
 	struct visitor *visitor = ctx;
 
 	visitor->timer = NULL;
-	log_warn_limited("%s: has not said within %u s what it brings; process %d is ended",
+	log_warn_limited("%s: has not shown within %u s who it is; process %d is ended",
 			 visitor->peer, visitor->service->options.stranger_ms / 1000,
 			 (int)visitor->process.pid);
 	vm_process_kill(visitor->process.pidfd);

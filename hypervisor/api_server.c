@@ -97,19 +97,21 @@ static enum MHD_Result reply_outcome(struct MHD_Connection *connection, int rc, 
 	if (rc == -EINVAL)
 		return api_reply_error(connection, MHD_HTTP_CONFLICT, "not_running",
 				       "the VM is not running");
+	if (rc == -EBUSY)
+		return api_reply_error(connection, MHD_HTTP_CONFLICT, "moving",
+				       "the VM is being moved or saved; cancel that first, with "
+				       "lunar migrate --cancel");
 	return api_reply_error(connection, MHD_HTTP_INTERNAL_SERVER_ERROR, "internal",
 			       strerror(-rc));
 }
 
-/* The state as a user sees it: a VM in the making, or one that has left, is told as such. */
+/* The state as a user sees it: a VM that has left is told as such also while its process still
+ * hands on what comes late. */
 static const char *shown_state(const struct vm_status *status,
 			       const struct migration_status *migration)
 {
 	if (migration->phase == MIGRATION_DONE && !migration->incoming)
 		return *migration->peer == '/' ? "saved" : "moved";
-	if (migration->incoming && migration->phase >= MIGRATION_CONNECTING &&
-	    migration->phase <= MIGRATION_COMMITTING && status->state == VM_STATE_CREATED)
-		return "incoming";
 	return vm_state_name(status->state);
 }
 

@@ -387,6 +387,9 @@ static void refusals_of_the_vm_become_conflict_or_internal(void **state)
 	f->outcome = -EINVAL;
 	assert_int_equal(put(f, "/api/v1/vm/stop", "{}", &body), 409);
 	assert_error(body, "not_running");
+	f->outcome = -EBUSY;
+	assert_int_equal(put(f, "/api/v1/vm/stop", "{}", &body), 409);
+	assert_error(body, "moving");
 	f->outcome = -EIO;
 	assert_int_equal(request(f, "PUT /api/v1/vm/reboot HTTP/1.1\r\nHost: vm\r\n\r\n", &body),
 			 500);

@@ -18,12 +18,14 @@
 #include "hypervisor/migration_socket.h"
 #include "hypervisor/migration_target_internal.h"
 #include "hypervisor/migration_tls.h"
+#include "hypervisor/vm_lock.h"
 
 #define LOG_COMPONENT "migration"
 
 #define LOOP_MS	     5000
 #define MAKE_MS	     30000
 #define CHECK_MS     15000
+#define ENDING_MS    1500 /* a process, once its move has ended */
 #define DEPARTING_MS 8000 /* for the process of an earlier move away from here to end */
 #define AGAIN_US     50000
 #define SEND_MS	     10000
@@ -94,12 +96,19 @@ static int vm_make(void *ctx, struct vm_error *error)
 	return rc;
 }
 
-/* Waits for the process that moved the same VM away from here a moment ago. */
+/* Waits for the process that moved the same VM away from here a moment ago; also where its record
+ * is gone already, and only the process is not. */
 static void name_await(struct target *target, struct deadline deadline)
 {
-	while (migration_record_departs(target->hello.vm) && !deadline_passed(deadline) &&
-	       !atomic_load(&target->destroyed))
+	struct deadline ending = deadline_in_ms(ENDING_MS);
+
+	while (!deadline_passed(deadline) && !atomic_load(&target->destroyed) &&
+	       (migration_record_departs(target->hello.vm) ||
+		(vm_lock_is_held(target->hello.vm) && !deadline_passed(ending)))) {
+		if (migration_record_departs(target->hello.vm))
+			ending = deadline_in_ms(ENDING_MS);
 		usleep(AGAIN_US);
+	}
 }
 
 static int vm_make_patiently(struct target *target, bool departing, struct deadline deadline,
@@ -297,17 +306,25 @@ static int memory_accept(struct target *target, int listener, const uint8_t *tok
 {
 	struct deadline deadline = deadline_in_ms(MEMORY_MS);
 	uint32_t joined = 0;
+	int tries = 0, rc = 0;
 
-	for (int tries = 0; joined < target->hello.connections && tries < MEMORY_TRIES; tries++) {
-		int fd = migration_accept(listener, target->cancel_fd, deadline);
+	while (!rc && joined < target->hello.connections && tries < MEMORY_TRIES) {
+		int fd = migration_accept(listener, target->cancel_fd, deadline_in_ms(SLICE_MS));
 
+		if (fd == -ETIMEDOUT && !deadline_passed(deadline)) {
+			rc = migration_control_error(target->control);
+			continue;
+		}
 		if (fd < 0)
 			return vm_error_set(error, EXIT_HOST_UNREACHABLE, fd,
 					    "the source did not open its memory connections; may "
 					    "it reach ports %d to %d?",
 					    MIGRATION_PORT_FIRST, MIGRATION_PORT_LAST);
+		tries++;
 		joined += memory_join(target, fd, token) == 0;
 	}
+	if (rc)
+		return migration_tls_explain(target->tls, rc, "the source", error);
 	return joined == target->hello.connections
 		       ? 0
 		       : vm_error_set(error, EXIT_NOT_TRUSTED, -EPERM,

@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -463,5 +464,6 @@ int main(void)
 		WORLD_TEST(operator_gives_a_waiting_target_the_vm),
 	};
 
+	cmocka_set_test_filter(getenv("MOVE_TEST")); /* to look at one */
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -124,7 +124,7 @@ static void component_that_we_do_not_have_may_only_be_skipped_where_it_says_so(v
 	struct bench *bench = *state;
 	uint8_t *part = bench->writer.bytes + STATE_HEADER_BYTES;
 
-	memcpy(part, "TIME", 4);
+	put_le32(part, STATE_TAG('T', 'I', 'M', 'E'));
 	assert_int_equal(restore_bytes(bench, bench->writer.bytes, bench->writer.length),
 			 -EOPNOTSUPP);
 	put_le16(part + 6, STATE_SKIPPABLE);

@@ -460,7 +460,7 @@ static void sections_that_are_cut_or_newer_are_refused(void **state)
 		}
 		memcpy(bytes, s->writer.bytes, length);
 		put_le16(bytes + 4, 2); /* newer, readable by 1 */
-		memcpy(bytes + length, "more", 4);
+		put_le32(bytes + length, 0x12345678);
 		put_le32(bytes + 8, (uint32_t)(length + 4 - STATE_HEADER_BYTES));
 		assert_int_equal(restore_bytes(s, bytes, length + 4), 0);
 		put_le16(bytes + 6, 2); /* no longer */

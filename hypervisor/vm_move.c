@@ -6,12 +6,14 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/deadline.h"
 #include "base/event_loop.h"
 #include "base/log.h"
 #include "base/state.h"
 #include "hypervisor/console.h"
+#include "hypervisor/migration_record.h"
 #include "hypervisor/partition.h"
 #include "hypervisor/vm_internal.h"
 #include "hypervisor/vm_portals.h"
@@ -185,6 +187,16 @@ static void source_end(struct vm_move *move)
 	move->writer = NULL;
 }
 
+/* For who asks when this process has ended. */
+static void figures_keep(const struct vm *vm)
+{
+	int result = migration_figures_write(vm->config->name, &vm->move.status, NULL);
+
+	if (result)
+		log_warn("%s: the figures of the move were not kept: %s", vm->config->name,
+			 strerror(-result));
+}
+
 static void on_over(void *ctx)
 {
 	struct vm *vm = ctx;
@@ -194,6 +206,8 @@ static void on_over(void *ctx)
 	move->over = NULL;
 	source_end(move);
 	move->stop_after = false;
+	if (move->saves) /* a move's mover has done so itself */
+		figures_keep(vm);
 	if (move->moved) {
 		char reason[VM_MESSAGE_BYTES];
 
@@ -236,6 +250,7 @@ void vm_move_abandon(struct vm *vm, const char *why)
 	if (move->status.phase < MIGRATION_DONE) {
 		move->status.phase = MIGRATION_FAILED;
 		vm_error_set(&move->status.error, EXIT_CANNOT_MOVE, 0, "given up: %s", why);
+		figures_keep(vm);
 	}
 	log_warn("%s: not %s: %s", vm->config->name, move->saves ? "saved" : "moved", why);
 }

@@ -60,6 +60,7 @@ struct switch_port_counters {
 	uint64_t out_packets;
 	uint64_t out_bytes;
 	uint64_t out_dropped;
+	uint64_t out_too_long; /* for the port's network; in out_dropped, too */
 };
 
 struct vswitch_config {

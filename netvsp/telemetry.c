@@ -58,6 +58,7 @@ static void add_port(struct rte_tel_data *list, unsigned int index, struct switc
 	rte_tel_data_add_dict_u64(entry, "out_packets", counters->out_packets);
 	rte_tel_data_add_dict_u64(entry, "out_bytes", counters->out_bytes);
 	rte_tel_data_add_dict_u64(entry, "out_dropped", counters->out_dropped);
+	rte_tel_data_add_dict_u64(entry, "out_too_long", counters->out_too_long);
 	add_entry(list, "port", index, entry);
 }
 

@@ -24,6 +24,11 @@
 
 #define DESCRIPTORS 1024
 #define SEND_BATCH  256
+#define MOST_MTU    9216
+#define LEAST_MTU   1500
+#define MTU_STEP    256 /* by which less is tried where a driver refuses */
+#define LARGE_SHARE 4u	/* of the large buffers, for the receive queue of a port that needs them */
+#define SCATTER_TAP 8	/* buffers that net_tap chains for a frame; each read names them all */
 #define SEND_PATIENCE_NS                                                                           \
 	UINT64_C(200000) /* a full transmit ring that does not move for so long: drop */
 #define WANTED_RX_OFFLOADS                                                                         \
@@ -41,6 +46,7 @@ struct uplink {
 	bool plugged; /* by us: to be unplugged */
 	struct rte_eth_dev_info info;
 	struct offload_wire wire;
+	uint32_t most_frame_bytes; /* that its network takes */
 	struct switch_port *port;
 	struct worker_source source;
 	uint16_t pending_count;
@@ -127,6 +133,24 @@ static uint16_t send_pending(struct uplink *uplink)
 	return dropped;
 }
 
+/* Whether a frame, or each segment that the port will make of it, is short enough. */
+static bool fits_network(const struct uplink *uplink, const struct rte_mbuf *frame)
+{
+	uint32_t bytes = frame->pkt_len;
+
+	if (frame->ol_flags & RTE_MBUF_F_TX_TCP_SEG)
+		bytes = (uint32_t)frame->l2_len + frame->l3_len + frame->l4_len + frame->tso_segsz;
+	return bytes <= uplink->most_frame_bytes;
+}
+
+static void drop_too_long(struct uplink *uplink, struct rte_mbuf *frame)
+{
+	log_warn_limited("%s: a frame of %u bytes is dropped: its network takes %u",
+			 uplink->devargs, frame->pkt_len, uplink->most_frame_bytes);
+	switch_port_counters(uplink->port)->out_too_long++;
+	rte_pktmbuf_free(frame);
+}
+
 static uint16_t uplink_transmit(void *ctx, struct rte_mbuf **mbufs, uint16_t count)
 {
 	struct uplink *uplink = ctx;
@@ -139,6 +163,11 @@ static uint16_t uplink_transmit(void *ctx, struct rte_mbuf **mbufs, uint16_t cou
 		if (frames < 0)
 			dropped++;
 		for (int f = 0; f < frames; f++) {
+			if (!fits_network(uplink, uplink->segments[f])) {
+				drop_too_long(uplink, uplink->segments[f]);
+				dropped++;
+				continue;
+			}
 			uplink->pending[uplink->pending_count++] = uplink->segments[f];
 			if (uplink->pending_count == SEND_BATCH)
 				dropped += send_pending(uplink);
@@ -156,6 +185,11 @@ static void uplink_flush(void *ctx)
 static const struct switch_port_ops port_ops = {.transmit = uplink_transmit, .flush = uplink_flush};
 
 /* ---- set-up: control thread ---- */
+
+static uint32_t frame_bytes(uint16_t mtu)
+{
+	return (uint32_t)mtu + RTE_ETHER_HDR_LEN + RTE_VLAN_HLEN;
+}
 
 static bool is_pci_address(const char *devargs)
 {
@@ -209,16 +243,68 @@ static void unplug(struct uplink *uplink)
 		rte_dev_remove(device);
 }
 
-static int configure(struct uplink *uplink)
+/* What a driver says that it takes, by the two ways that it may say so. */
+static uint16_t bound_mtu(const struct rte_eth_dev_info *info, uint16_t mtu)
+{
+	uint32_t overhead = info->max_mtu != UINT16_MAX && info->max_rx_pktlen > info->max_mtu
+				    ? info->max_rx_pktlen - info->max_mtu
+				    : RTE_ETHER_HDR_LEN + RTE_ETHER_CRC_LEN;
+
+	if (info->max_mtu && mtu > info->max_mtu)
+		mtu = info->max_mtu;
+	if (info->max_rx_pktlen > overhead && mtu > info->max_rx_pktlen - overhead)
+		mtu = (uint16_t)(info->max_rx_pktlen - overhead);
+	return mtu;
+}
+
+/* The largest MTU that the port takes, at most MOST_MTU, once it is configured for it. */
+static uint16_t set_largest_mtu(const struct uplink *uplink, uint16_t most)
+{
+	uint16_t mtu = most;
+	int err = rte_eth_dev_set_mtu(uplink->port_id, mtu);
+
+	if (err == -ENOTSUP) /* nothing to set: what it was configured for */
+		return mtu;
+	while (err && mtu > LEAST_MTU) {
+		mtu = mtu > LEAST_MTU + MTU_STEP ? (uint16_t)(mtu - MTU_STEP) : LEAST_MTU;
+		err = rte_eth_dev_set_mtu(uplink->port_id, mtu);
+	}
+	return mtu;
+}
+
+/* Where received frames go, and in how many descriptors: a port that cannot chain buffers needs
+ * ones that hold a whole frame. */
+static struct rte_mempool *choose_pool(const struct uplink *uplink, uint64_t rx_offloads,
+				       uint16_t mtu, uint16_t *descriptors)
+{
+	const struct mbuf_pools *pools = &uplink->path->pools;
+
+	if (strcmp(uplink->info.driver_name, "net_tap") == 0 &&
+	    (rx_offloads & RTE_ETH_RX_OFFLOAD_SCATTER))
+		*descriptors = SCATTER_TAP;
+	if ((rx_offloads & RTE_ETH_RX_OFFLOAD_SCATTER) || frame_bytes(mtu) <= MBUF_SMALL_ROOM)
+		return pools->small;
+	if (*descriptors > pools->large->size / LARGE_SHARE)
+		*descriptors = (uint16_t)(pools->large->size / LARGE_SHARE);
+	return pools->large;
+}
+
+/* most_mtu: what to try for. */
+static int configure(struct uplink *uplink, uint16_t most_mtu)
 {
 	struct rte_eth_conf conf = {0};
 	struct rte_eth_txconf tx_conf = uplink->info.default_txconf;
 	struct rte_eth_rxconf rx_conf = uplink->info.default_rxconf;
 	uint16_t rx_descriptors = DESCRIPTORS, tx_descriptors = DESCRIPTORS;
 	int socket = (int)SOCKET_ID_ANY;
+	struct rte_mempool *pool;
+	uint16_t mtu;
 	int err;
 
+	conf.rxmode.mtu = bound_mtu(&uplink->info, most_mtu);
 	conf.rxmode.offloads = uplink->info.rx_offload_capa & WANTED_RX_OFFLOADS;
+	if (frame_bytes((uint16_t)conf.rxmode.mtu) > MBUF_SMALL_ROOM)
+		conf.rxmode.offloads |= uplink->info.rx_offload_capa & RTE_ETH_RX_OFFLOAD_SCATTER;
 	conf.txmode.offloads = uplink->info.tx_offload_capa & WANTED_TX_OFFLOADS;
 	/* net_tap's TSO is rte_gso, which lets IPv6 through unsegmented: ours does both. */
 	if (strcmp(uplink->info.driver_name, "net_tap") == 0)
@@ -229,6 +315,11 @@ static int configure(struct uplink *uplink)
 		conf.intr_conf.rxq = 0;
 		err = rte_eth_dev_configure(uplink->port_id, 1, 1, &conf);
 	}
+	if (err)
+		return err;
+	mtu = set_largest_mtu(uplink, (uint16_t)conf.rxmode.mtu);
+	uplink->most_frame_bytes = frame_bytes(mtu);
+	pool = choose_pool(uplink, conf.rxmode.offloads, mtu, &rx_descriptors);
 	if (!err)
 		err = rte_eth_dev_adjust_nb_rx_tx_desc(uplink->port_id, &rx_descriptors,
 						       &tx_descriptors);
@@ -236,8 +327,7 @@ static int configure(struct uplink *uplink)
 	tx_conf.offloads = conf.txmode.offloads;
 	if (!err)
 		err = rte_eth_rx_queue_setup(uplink->port_id, 0, rx_descriptors,
-					     (unsigned int)socket, &rx_conf,
-					     uplink->path->pools.small);
+					     (unsigned int)socket, &rx_conf, pool);
 	if (!err)
 		err = rte_eth_tx_queue_setup(uplink->port_id, 0, tx_descriptors,
 					     (unsigned int)socket, &tx_conf);
@@ -274,6 +364,19 @@ static int start(struct uplink *uplink)
 	return 0;
 }
 
+/* For large frames where the port takes them. */
+static int configure_and_start(struct uplink *uplink)
+{
+	int err = configure(uplink, MOST_MTU);
+
+	if (!err)
+		err = start(uplink);
+	if (!err)
+		return 0;
+	err = configure(uplink, LEAST_MTU);
+	return err ? err : start(uplink);
+}
+
 int uplink_create(struct data_path *path, const char *devargs, struct uplink **out)
 {
 	struct switch_port_config port = {.kind = SWITCH_PORT_UPLINK, .ops = &port_ops};
@@ -294,9 +397,7 @@ int uplink_create(struct data_path *path, const char *devargs, struct uplink **o
 		goto err_free;
 	err = rte_eth_dev_info_get(uplink->port_id, &uplink->info);
 	if (!err)
-		err = configure(uplink);
-	if (!err)
-		err = start(uplink);
+		err = configure_and_start(uplink);
 	if (err)
 		goto err_unplug;
 
@@ -309,7 +410,8 @@ int uplink_create(struct data_path *path, const char *devargs, struct uplink **o
 	err = data_path_add_source(path, &uplink->source);
 	if (err)
 		goto err_port;
-	log_info("%s: %s, offloads rx %#llx tx %#llx, %s", name, uplink->info.driver_name,
+	log_info("%s: %s, frames up to %u bytes, offloads rx %#llx tx %#llx, %s", name,
+		 uplink->info.driver_name, uplink->most_frame_bytes,
 		 (unsigned long long)(uplink->info.rx_offload_capa & WANTED_RX_OFFLOADS),
 		 (unsigned long long)uplink->wire.tx_offloads,
 		 uplink->source.event_fd >= 0 ? "receive interrupts" : "polled by time");

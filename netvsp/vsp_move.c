@@ -67,7 +67,7 @@ int vsp_handle_save(struct connection *connection, struct request *request, stru
 	reply->length = sizeof(*message);
 	state_writer_fini(&writer);
 	/* The vNIC rests, so these are its last words; they belong ahead of the reply. */
-	if (vsp_send_notices(connection) < 0)
+	if (vsp_send_last_notices(connection) < 0)
 		return -EBADMSG;
 	return err;
 }

@@ -7,6 +7,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -14,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/bytes.h"
+#include "base/deadline.h"
 #include "base/event_loop.h"
 #include "base/fd_passing.h"
 #include "base/log.h"
@@ -29,11 +31,15 @@
 
 #define MESSAGES_A_ROUND 16
 #define MAX_EVENT_FLAGS	 2048u
+#define ACCEPT_PAUSE_MS	 200
+#define NOTICE_PAUSE_MS	 100 /* between two, once the burst is used up: guests can cause them */
+#define NOTICE_BURST	 32u
 
 void vsp_drop_connection(struct connection *connection)
 {
 	struct vsp_server *server = connection->server;
 
+	event_timer_cancel(connection->notice_timer);
 	event_watch_remove(connection->watch);
 	LIST_REMOVE(connection, link);
 	server->connection_count--;
@@ -58,7 +64,35 @@ static int send_message(struct connection *connection, const void *message, size
 
 /* ---- notices of the NIC ---- */
 
-int vsp_send_notices(struct connection *connection)
+static void notice_again(void *ctx)
+{
+	struct connection *connection = ctx;
+
+	connection->notice_timer = NULL;
+	connection->notices_sent = NOTICE_BURST - 1;
+	if (vsp_send_notices(connection) < 0) {
+		log_warn_limited("%s: does not read its socket: dropped", connection->name);
+		vsp_drop_connection(connection);
+	}
+}
+
+/* Whether a notice may be sent now; otherwise it will be later. */
+static bool may_send_notice(struct connection *connection)
+{
+	uint64_t now_ns = monotonic_ns();
+
+	if (connection->notice_timer)
+		return false;
+	if (now_ns - connection->noticed_ns > NOTICE_PAUSE_MS * NS_PER_MS * NOTICE_BURST)
+		connection->notices_sent = 0;
+	connection->noticed_ns = now_ns;
+	if (connection->notices_sent++ < NOTICE_BURST)
+		return true;
+	return event_loop_after_ms(connection->server->loop, NOTICE_PAUSE_MS, notice_again,
+				   connection, &connection->notice_timer) < 0;
+}
+
+static int send_notices(struct connection *connection)
 {
 	struct vsp_sub_channels sub_channels = {
 		.header = {.type = VSP_SUB_CHANNELS, .size_bytes = sizeof(sub_channels)}};
@@ -79,6 +113,21 @@ int vsp_send_notices(struct connection *connection)
 	if (state.sub_channels_wanted > 0)
 		err = send_message(connection, &sub_channels, sizeof(sub_channels));
 	return err ? err : send_message(connection, &message, sizeof(message));
+}
+
+int vsp_send_notices(struct connection *connection)
+{
+	if (!connection->nic || !atomic_load_explicit(&connection->noticed, memory_order_acquire) ||
+	    !may_send_notice(connection))
+		return 0;
+	return send_notices(connection);
+}
+
+int vsp_send_last_notices(struct connection *connection)
+{
+	event_timer_cancel(connection->notice_timer);
+	connection->notice_timer = NULL;
+	return send_notices(connection);
 }
 
 static void handle_notices(void *ctx)
@@ -258,13 +307,25 @@ static int handle_gpadl_remove(struct connection *connection, struct request *re
 	return connection->nic ? nic_gpadl_remove(connection->nic, message->gpadl_id) : -EBADMSG;
 }
 
-/* An fd that the worker writes to must never make it wait. */
+static bool is_eventfd(int fd)
+{
+	static const char expected[] = "anon_inode:[eventfd]";
+	char path[32], link[sizeof(expected)];
+	ssize_t length;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	length = readlink(path, link, sizeof(link));
+	return length == (ssize_t)sizeof(expected) - 1 &&
+	       memcmp(link, expected, sizeof(expected) - 1) == 0;
+}
+
+/* An fd that the worker writes to must never make it wait, and be nothing but an eventfd. */
 static int take_irqfd(struct request *request, size_t index)
 {
 	int fd = request->fds[index];
 	int flags = fcntl(fd, F_GETFL);
 
-	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
+	if (!is_eventfd(fd) || flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
 		return -1;
 	return fd;
 }
@@ -292,6 +353,8 @@ static int handle_channel_open(struct connection *connection, struct request *re
 		return -EBADMSG;
 	if ((!silent && message->target_vp >= connection->vp_count) ||
 	    message->event_flag >= MAX_EVENT_FLAGS || (message->flags & ~VSP_CHANNEL_RESTORED) != 0)
+		return -EINVAL;
+	if (!is_eventfd(channel.kick_fd))
 		return -EINVAL;
 	if (!silent) {
 		channel.irqfd = take_irqfd(request, 1);
@@ -479,6 +542,23 @@ static void connection_ready(void *ctx, int fd, uint32_t events)
 	}
 }
 
+static void accept_again(void *ctx)
+{
+	struct vsp_server *server = ctx;
+
+	server->accept_timer = NULL;
+	event_watch_modify(server->watch, EPOLLIN);
+}
+
+/* No fd or memory for the client that waits: it would keep the loop spinning. */
+static void pause_accepting(struct vsp_server *server, int err)
+{
+	log_warn_limited("a client must wait: %s", strerror(-err));
+	if (event_loop_after_ms(server->loop, ACCEPT_PAUSE_MS, accept_again, server,
+				&server->accept_timer) == 0)
+		event_watch_modify(server->watch, 0);
+}
+
 static void accept_ready(void *ctx, int listen_fd, uint32_t events)
 {
 	struct vsp_server *server = ctx;
@@ -486,8 +566,11 @@ static void accept_ready(void *ctx, int listen_fd, uint32_t events)
 	int fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 	(void)events;
-	if (fd < 0)
+	if (fd < 0) {
+		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+			pause_accepting(server, -errno);
 		return;
+	}
 	connection = calloc(1, sizeof(*connection));
 	if (!connection || server->connection_count >= VSP_SERVER_MAX_CONNECTIONS) {
 		log_warn_limited("too many connections");
@@ -560,6 +643,7 @@ void vsp_server_destroy(struct vsp_server *server)
 		vsp_drop_connection(connection);
 		connection = next;
 	}
+	event_timer_cancel(server->accept_timer);
 	event_watch_remove(server->watch);
 	prober_destroy(server->prober);
 	close(server->fd);

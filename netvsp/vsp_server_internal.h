@@ -38,7 +38,10 @@ struct connection {
 	struct signal_table signals;
 	struct nic *nic;
 	char name[48];
-	_Atomic bool noticed;		    /* the NIC's state changed */
+	_Atomic bool noticed;		  /* the NIC's state changed */
+	struct event_timer *notice_timer; /* NULL: a notice can be sent at once */
+	uint64_t noticed_ns;
+	unsigned int notices_sent;	    /* of a burst */
 	_Atomic bool late;		    /* a departed NIC has frames */
 	struct event_timer *announce_timer; /* NULL: all is said */
 	unsigned int announcement;
@@ -59,6 +62,7 @@ struct vsp_server {
 	char path[108];
 	int fd;
 	struct event_watch *watch;
+	struct event_timer *accept_timer; /* while no client can be taken */
 	struct connection_list connections;
 	uint32_t connection_count;
 	_Atomic bool notices_posted;
@@ -94,9 +98,11 @@ int vsp_handle_probe(struct connection *connection, struct request *request, str
 /* Sends a departed NIC's frames, as many as the socket takes now, and sees to it that the rest
  * follows. Returns 0 or -errno: the peer is gone. */
 int vsp_send_late(struct connection *connection);
-/* Tells the peer what there is to tell of its NIC, if anything. Returns 0 or -errno: the peer
- * cannot take it. */
+/* Tells the peer what there is to tell of its NIC, if anything, now or a little later. Returns 0 or
+ * -errno: the peer cannot take it. */
 int vsp_send_notices(struct connection *connection);
+/* The same, now. */
+int vsp_send_last_notices(struct connection *connection);
 /* The connection is about to end. */
 void vsp_move_fini(struct connection *connection);
 void vsp_survey_fini(struct connection *connection);

@@ -13,7 +13,10 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/bytes.h"
@@ -448,6 +451,76 @@ static void channel_without_interrupts_takes_one_fd(void **state)
 	disconnect(&client);
 }
 
+/* The worker writes to what it is given, and must not wait: a pipe, a file or a socket can make it.
+ */
+static void only_eventfds_are_taken(void **state)
+{
+	struct vsp_channel_open message = {
+		.gpadl_id = 1, .downstream_page_offset = 2, .event_flag = 11};
+	struct vsp_channel_modify modify = {.target_vp = 1};
+	struct client client = connect_nic(state);
+	int good = eventfd(0, EFD_CLOEXEC), pipes[2];
+
+	assert_int_equal(pipe2(pipes, O_CLOEXEC), 0);
+	assert_int_equal(add_gpadl(&client, 1, 4, 16), 0);
+	assert_int_equal(ask_with(&client, VSP_CHANNEL_OPEN, &message, sizeof(message),
+				  (const int[]){good, pipes[1]}, 2),
+			 -EINVAL);
+	assert_int_equal(ask_with(&client, VSP_CHANNEL_OPEN, &message, sizeof(message),
+				  (const int[]){client.memory_fd, good}, 2),
+			 -EINVAL);
+	assert_int_equal(ask_with(&client, VSP_CHANNEL_OPEN, &message, sizeof(message),
+				  (const int[]){good, good}, 2),
+			 0);
+	assert_int_equal(
+		ask_with(&client, VSP_CHANNEL_MODIFY, &modify, sizeof(modify), &client.fd, 1),
+		-EINVAL);
+	close(good);
+	close(pipes[0]);
+	close(pipes[1]);
+	disconnect(&client);
+}
+
+/* A listener that cannot take its client must not spin, and take it when it can. */
+static void clients_wait_while_there_are_no_fds(void **state)
+{
+	struct rlimit limit, low;
+	struct timespec before, after;
+	struct client client;
+	int64_t spent_ns;
+	int fd;
+
+	client = connect_client(state);
+	assert_int_equal(say_hello(&client), 0);
+	disconnect(&client);
+	usleep(50000);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	fd = unix_socket_connect(netvspd_socket(*state), SOCK_SEQPACKET | SOCK_CLOEXEC);
+	assert_true(fd >= 0);
+	usleep(50000);
+	low = limit;
+	low.rlim_cur = count_fds() - 4;
+	client = (struct client){.fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0)};
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
+	{
+		struct sockaddr_un address = {.sun_family = AF_UNIX};
+
+		strncpy(address.sun_path, netvspd_socket(*state), sizeof(address.sun_path) - 1);
+		assert_int_equal(connect(client.fd, (struct sockaddr *)&address, sizeof(address)),
+				 0);
+	}
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &before);
+	usleep(300000);
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &after);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	spent_ns = (after.tv_sec - before.tv_sec) * INT64_C(1000000000) + after.tv_nsec -
+		   before.tv_nsec;
+	assert_true(spent_ns < INT64_C(150000000));
+	assert_int_equal(say_hello(&client), 0);
+	close(client.fd);
+	close(fd);
+}
+
 static void ring_with_bad_indices_does_not_open(void **state)
 {
 	const struct vsp_channel_open good = {
@@ -527,6 +600,8 @@ int main(void)
 		vsp_test(gpadls_are_checked_and_counted),
 		vsp_test(channels_are_checked_before_they_open),
 		vsp_test(channel_without_interrupts_takes_one_fd),
+		vsp_test(only_eventfds_are_taken),
+		vsp_test(clients_wait_while_there_are_no_fds),
 		vsp_test(ring_with_bad_indices_does_not_open),
 		vsp_test(nothing_leaks_over_many_connections),
 	};

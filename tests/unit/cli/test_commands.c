@@ -37,6 +37,7 @@
 #include "cli/vm_process.h"
 #include "cli/vm_store.h"
 #include "hypervisor/api_server.h"
+#include "hypervisor/vm_log.h"
 #include "hypervisor/vm_paths.h"
 
 /* ---- the fake vmwp ---- */
@@ -126,6 +127,7 @@ static int fake_serve(const char *definition, const char *kind)
 {
 	struct fake fake = {
 		.status = {.engine = "fake", .pid = getpid(), .vmbus_version = 0x50003}};
+	const char *slow_ms = getenv("FAKE_SLOW_MS");
 	struct api_server *server = NULL;
 	struct event_watch *console_watch;
 	struct event_timer *timer;
@@ -154,7 +156,8 @@ static int fake_serve(const char *definition, const char *kind)
 		return 1;
 	fake.status.console_path = fake.config->console == VM_CONSOLE_SOCKET ? console : NULL;
 	if (strcmp(kind, "slow") == 0)
-		event_loop_after_ms(fake.loop, 400, fake_run, &fake, &timer);
+		event_loop_after_ms(fake.loop, slow_ms ? (uint32_t)atoi(slow_ms) : 400, fake_run,
+				    &fake, &timer);
 	else
 		fake_run(&fake);
 	event_loop_run(fake.loop);
@@ -165,14 +168,31 @@ static int fake_serve(const char *definition, const char *kind)
 	return 0;
 }
 
+/* A file of a saved VM is here its definition. */
+static int fake_take_name(const char *file)
+{
+	struct vm_config *config = NULL;
+	char message[512];
+
+	if (vm_config_load(file, &config, message, sizeof(message)) < 0 ||
+	    vm_log_take(config->name) < 0)
+		return -1;
+	vm_config_free(config);
+	return 0;
+}
+
 static int fake_main(int argc, char **argv)
 {
 	const char *kind = getenv("FAKE_VMWP");
+	bool restored;
 
 	/* Whatever becomes of the test, its VMs do not outlive it. */
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	log_set_level(LOG_LEVEL_ERROR);
-	if (argc != 3 || strcmp(argv[1], "--config") != 0 || !kind)
+	if (argc != 3 || !kind)
+		return 1;
+	restored = strcmp(argv[1], "--restore") == 0;
+	if (!restored && strcmp(argv[1], "--config") != 0)
 		return 1;
 	if (getsid(0) != getpid() || fcntl(3, F_GETFD) >= 0)
 		return 1; /* not detached, or given an fd that is not its business */
@@ -180,6 +200,19 @@ static int fake_main(int argc, char **argv)
 		fputs("2026-01-01T00:00:00.000Z info vmwp: a line before it\n"
 		      "vmwp: nic 0: no netvspd at /run/x; start it\n",
 		      stderr);
+		return EXIT_NO_SWITCH;
+	}
+	if (strcmp(kind, "bad-state") == 0) {
+		fputs("vmwp: that is no saved VM\n", stderr);
+		return EXIT_BAD_STATE;
+	}
+	if (strcmp(kind, "nameless") == 0)
+		for (;;)
+			pause();
+	if (restored && fake_take_name(argv[2]) < 0)
+		return 1;
+	if (strcmp(kind, "bad-switch") == 0) {
+		fputs("vmwp: nic 0: no netvspd\n", stderr);
 		return EXIT_NO_SWITCH;
 	}
 	if (strcmp(kind, "wordless") == 0)
@@ -265,7 +298,7 @@ static enum exit_code run(struct fixture *f, enum command_id id, const char *arg
 		[COMMAND_START] = command_start,     [COMMAND_STOP] = command_stop,
 		[COMMAND_REBOOT] = command_reboot,   [COMMAND_LIST] = command_list,
 		[COMMAND_SHOW] = command_show,	     [COMMAND_CONSOLE] = command_console,
-		[COMMAND_VERSION] = command_version,
+		[COMMAND_RESTORE] = command_restore, [COMMAND_VERSION] = command_version,
 	};
 	struct options options = {.command = id, .argument = argument, .timeout_s = 30};
 
@@ -643,6 +676,89 @@ static void console_carries_a_script_to_the_guest_and_back(void **state)
 	assert_int_equal(run(f, COMMAND_STOP, "vm0"), EXIT_OK);
 }
 
+static void restore_runs_the_vm_and_takes_the_file_away(void **state)
+{
+	struct fixture *f = *state;
+	char log[128];
+	pid_t pid;
+
+	write_file(f->file, "name: vm0\nmemory: 64M\nkernel: /k\n");
+	assert_int_equal(run(f, COMMAND_RESTORE, f->file), EXIT_OK);
+	assert_string_equal(f->printed, "vm0: running\n");
+	assert_int_equal(access(f->file, F_OK), -1);
+	snprintf(log, sizeof(log), "%s/run/vm/vm0/vmwp.log", f->dir);
+	assert_int_equal(access(log, F_OK), 0);
+	pid = show_pid(f, "vm0");
+	assert_true(pid > 0);
+	assert_int_equal(run(f, COMMAND_STOP, "vm0"), EXIT_OK);
+	assert_int_equal(waitpid(pid, NULL, WNOHANG), pid);
+}
+
+static void restore_keeps_the_file_where_it_is_told_to(void **state)
+{
+	struct fixture *f = *state;
+	const struct options options = {.command = COMMAND_RESTORE,
+					.argument = f->file,
+					.keep = true,
+					.json = true,
+					.timeout_s = 30};
+	const char *name, *vm_state, *log;
+	json_t *json;
+	int pid;
+
+	write_file(f->file, "name: vm0\nmemory: 64M\nkernel: /k\n");
+	assert_int_equal(run_with(f, command_restore, &options), EXIT_OK);
+	json = printed_json(f);
+	assert_int_equal(json_unpack_ex(json, NULL, JSON_STRICT, "{ss ss si ss}", "name", &name,
+					"state", &vm_state, "pid", &pid, "log", &log),
+			 0);
+	assert_string_equal(name, "vm0");
+	json_decref(json);
+	assert_int_equal(access(f->file, F_OK), 0);
+	assert_int_equal(run(f, COMMAND_STOP, "vm0"), EXIT_OK);
+}
+
+static void restore_that_fails_tells_why_and_keeps_the_file(void **state)
+{
+	static const struct {
+		const char *kind;
+		enum exit_code code;
+		const char *message;
+	} cases[] = {
+		{"bad-state", EXIT_BAD_STATE, "that is no saved VM"}, /* before it has a name */
+		{"bad-switch", EXIT_NO_SWITCH, "nic 0: no netvspd"},  /* after: from its log */
+		{"crash", EXIT_INTERNAL, "vmwp was ended by signal 9"},
+	};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		write_file(f->file, "name: vm0\nmemory: 64M\nkernel: /k\n");
+		setenv("FAKE_VMWP", cases[i].kind, 1);
+		assert_int_equal(run(f, COMMAND_RESTORE, f->file), cases[i].code);
+		assert_non_null(strstr(f->error.message, cases[i].message));
+		assert_int_equal(access(f->file, F_OK), 0);
+	}
+	assert_int_equal(run(f, COMMAND_RESTORE, "/nonexistent"), EXIT_NOT_FOUND);
+}
+
+static void restore_that_says_nothing_is_given_up(void **state)
+{
+	struct fixture *f = *state;
+	const struct options options = {
+		.command = COMMAND_RESTORE, .argument = f->file, .timeout_s = 1};
+
+	write_file(f->file, "name: vm0\nmemory: 64M\nkernel: /k\n");
+	setenv("FAKE_VMWP", "nameless", 1);
+	assert_int_equal(run_with(f, command_restore, &options), EXIT_TIMEOUT);
+	assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
+	assert_int_equal(errno, ECHILD);
+	setenv("FAKE_VMWP", "slow", 1); /* it has a name, but does not run in time */
+	setenv("FAKE_SLOW_MS", "60000", 1);
+	assert_int_equal(run_with(f, command_restore, &options), EXIT_TIMEOUT);
+	unsetenv("FAKE_SLOW_MS");
+	assert_int_equal(access(f->file, F_OK), 0);
+}
+
 static void json_results_have_the_documented_members(void **state)
 {
 	struct options options = {.command = COMMAND_CREATE, .timeout_s = 30, .json = true};
@@ -708,6 +824,10 @@ int main(int argc, char **argv)
 		command_test(vm_without_a_definition_is_listed_while_it_runs),
 		command_test(console_that_is_no_socket_is_told),
 		command_test(console_carries_a_script_to_the_guest_and_back),
+		command_test(restore_runs_the_vm_and_takes_the_file_away),
+		command_test(restore_keeps_the_file_where_it_is_told_to),
+		command_test(restore_that_fails_tells_why_and_keeps_the_file),
+		command_test(restore_that_says_nothing_is_given_up),
 		command_test(json_results_have_the_documented_members),
 	};
 	char self[PATH_MAX];

@@ -304,6 +304,15 @@ static void idle_uart_asks_for_input_and_raises_nothing(void **state)
 	state_writer_fini(&writer);
 }
 
+static void edge_before_the_resume_does_not_stand_for_the_one_after(void **state)
+{
+	(void)state;
+	uart_fill();
+	bench.edges = 0;
+	uart_resume(&bench.uart);
+	assert_int_equal(bench.edges, 1);
+}
+
 static void cut_newer_or_overfull_section_is_refused(void **state)
 {
 	struct state_writer writer;
@@ -364,6 +373,7 @@ int main(void)
 		TEST(saved_uart_has_these_bytes),
 		TEST(driver_finds_its_uart_elsewhere),
 		TEST(idle_uart_asks_for_input_and_raises_nothing),
+		TEST(edge_before_the_resume_does_not_stand_for_the_one_after),
 		TEST(cut_newer_or_overfull_section_is_refused),
 		TEST(registers_keep_only_what_they_can_hold),
 	};

@@ -341,6 +341,26 @@ static void channels_that_no_guest_could_have_are_refused(void **state)
 	}
 }
 
+static void sub_channels_are_held_to_what_the_device_has(void **state)
+{
+	static const struct forged_channel bad[][2] = {
+		{{3, 0xaa, 1, OFFERED, 0, 0, 0}, {4, 0xaa, 1, OFFERED, 0, 0, 0}}, /* twice */
+		{{3, 0xaa, 9, OFFERED, 0, 0, 0}, SECOND},			  /* of eight */
+		{{3, 0xaa, 1, 0, 0, 0, 0}, SECOND},				  /* not offered */
+	};
+	struct forged forged;
+
+	for (size_t i = 0; i < ARRAY_LENGTH(bad); i++) {
+		forge_begin(&forged, *state);
+		forge_connection(&forged, 0x50003, 0, 1);
+		forge_channel(&forged, first_open);
+		forge_channel(&forged, bad[i][0]);
+		forge_channel(&forged, bad[i][1]);
+		forge_gpadl(&forged, ring);
+		assert_int_equal(forge_restore(&forged), -EPROTO);
+	}
+}
+
 static void offers_before_they_were_asked_for_are_refused(void **state)
 {
 	struct forged forged;
@@ -517,6 +537,7 @@ int main(void)
 		TEST(forged_bus_that_is_right_is_taken),
 		TEST(connection_comes_first_and_once_and_is_one_that_we_speak),
 		TEST(channels_that_no_guest_could_have_are_refused),
+		TEST(sub_channels_are_held_to_what_the_device_has),
 		TEST(offers_before_they_were_asked_for_are_refused),
 		TEST(rings_that_the_live_bus_would_refuse_are_refused),
 		TEST(gpadls_that_no_guest_could_have_are_refused),

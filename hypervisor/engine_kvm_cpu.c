@@ -70,20 +70,16 @@ int kvm_cpuid_offer(int kvm_fd, uint32_t vp_count, struct cpuid_table *table,
 int kvm_cpu_save(struct engine_partition *partition, struct state_writer *writer)
 {
 	struct cpuid_state *state = calloc(1, sizeof(*state));
-	int khz;
 
 	if (!state)
 		return -ENOMEM;
-	khz = kvm_ioctl_value(partition->vps[0].fd, KVM_GET_TSC_KHZ, 0);
-	if (khz > 0) {
-		state->vp_count = partition->config.vp_count;
-		state->tsc_khz = (uint32_t)khz;
-		state->table = *partition->cpuid;
-		cpuid_set_vp(&state->table, 0, state->vp_count);
-		cpuid_state_write(state, writer);
-	}
+	state->vp_count = partition->config.vp_count;
+	state->tsc_khz = partition->tsc_khz;
+	state->table = *partition->cpuid;
+	cpuid_set_vp(&state->table, 0, state->vp_count);
+	cpuid_state_write(state, writer);
 	free(state);
-	return khz > 0 ? 0 : khz < 0 ? khz : -ENOTSUP;
+	return 0;
 }
 
 /* The frequency that a guest's TSC has here unless KVM scales it. */

@@ -63,7 +63,8 @@ struct engine_partition {
 	struct kvm_run_control control;
 	struct kvm_dirty_state dirty;
 	struct cpuid_table *cpuid; /* what the VPs show, but for their APIC ids */
-	size_t vp_count;	   /* made so far */
+	uint32_t tsc_khz; /* the VPs'; noted, as KVM answers only while a VP does not run */
+	size_t vp_count;  /* made so far */
 	struct kvm_vp vps[];
 };
 

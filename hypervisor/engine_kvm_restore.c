@@ -225,12 +225,14 @@ static int clock_set(const struct engine_partition *partition, const struct kvm_
 static int tsc_khz_set(const struct kvm_vp *vp, uint32_t khz, struct vm_error *error)
 {
 	int here = kvm_ioctl_value(vp->fd, KVM_GET_TSC_KHZ, 0);
-	int result;
+	int result = 0;
 
-	if (here > 0 && (uint32_t)here == khz)
-		return 0;
-	result = kvm_ioctl_value(vp->fd, KVM_SET_TSC_KHZ, khz);
-	return result ? fail(error, result, "TSC frequency", vp->index) : 0;
+	if (here <= 0 || (uint32_t)here != khz)
+		result = kvm_ioctl_value(vp->fd, KVM_SET_TSC_KHZ, khz);
+	if (result)
+		return fail(error, result, "TSC frequency", vp->index);
+	vp->partition->tsc_khz = khz;
+	return 0;
 }
 
 /* ---- the partition ---- */

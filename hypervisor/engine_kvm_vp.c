@@ -114,6 +114,10 @@ int kvm_vp_create(struct engine_partition *partition)
 	if (run == MAP_FAILED)
 		return -errno;
 	vp->run = run;
+	result = kvm_ioctl_value(vp->fd, KVM_GET_TSC_KHZ, 0);
+	if (result <= 0)
+		return result < 0 ? result : -ENOTSUP;
+	partition->tsc_khz = (uint32_t)result;
 	result = kvm_vp_set_cpuid(vp);
 	if (!result)
 		result = kvm_ioctl(vp->fd, KVM_ENABLE_CAP, &synic);

@@ -185,10 +185,13 @@ static void service_that_was_ready_is_ready_without_negotiating(void **state)
 
 	start(s, false);
 	s->guest.received = 0;
+	s->guest.interrupts = 0;
 	move(s);
 	assert_true(ic_shutdown_is_ready(s->shutdown));
 	util_guest_run(&s->guest, 0);
 	assert_int_equal(s->guest.received, 0);
+	assert_int_equal(s->guest.interrupts,
+			 1); /* it may wait for room, of which it was not told */
 	assert_int_equal(ic_shutdown_request(s->shutdown, IC_POWER_OFF, 30), 0);
 	util_guest_run(&s->guest, 0);
 	assert_int_equal(s->guest.received, 1);

@@ -131,7 +131,7 @@ struct engine_ops {
 	int (*dirty_start)(struct engine_partition *partition);
 	void (*dirty_stop)(struct engine_partition *partition);
 	/* Ors the log of a memory region into words (a bit a page, word_count >= pages / 64) and
-	 * clears it. */
+	 * clears it; a paused partition's may be left as it is, to be told again. */
 	int (*dirty_fetch)(struct engine_partition *partition, size_t region, uint64_t *words,
 			   size_t word_count);
 	/* Lets each VP run for at most 100 - percent of the time (0: freely; at most 99). */

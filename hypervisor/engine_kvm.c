@@ -160,6 +160,7 @@ static int machine_make(struct engine_partition *partition)
 	if (!result)
 		result = kvm_memory_set(partition, 0);
 	events_enable(partition);
+	kvm_dirty_choose(partition);
 	return result;
 }
 

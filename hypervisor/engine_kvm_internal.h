@@ -49,6 +49,8 @@ struct kvm_run_control {
 };
 
 struct kvm_dirty_state {
+	bool manual;	      /* the log is cleared by a call of its own */
+	bool initially_set;   /* it starts full */
 	pthread_mutex_t lock; /* guards all below */
 	bool on;
 	uint64_t *scratch; /* as long as the largest region's bitmap */
@@ -105,6 +107,8 @@ int kvm_vp_thread_start(struct kvm_vp *vp);
 void kvm_vps_stop(struct engine_partition *partition);
 int kvm_vps_pause(struct engine_partition *partition);
 void kvm_vps_resume(struct engine_partition *partition);
+/* Whether no VP runs. Any thread. */
+bool kvm_vps_rest(struct engine_partition *partition);
 void kvm_vps_throttle(struct engine_partition *partition, uint32_t percent);
 
 /* engine_kvm_save.c, engine_kvm_restore.c */
@@ -123,6 +127,8 @@ int kvm_cpu_check(struct state_reader *section, struct vm_error *error);
 /* engine_kvm_dirty.c */
 void kvm_dirty_init(struct kvm_dirty_state *dirty);
 void kvm_dirty_fini(struct kvm_dirty_state *dirty);
+/* Has KVM keep its log the way that hurts VPs least. Once, for a new VM. */
+void kvm_dirty_choose(struct engine_partition *partition);
 int kvm_dirty_start(struct engine_partition *partition);
 void kvm_dirty_stop(struct engine_partition *partition);
 int kvm_dirty_fetch(struct engine_partition *partition, size_t region, uint64_t *words,

@@ -376,6 +376,16 @@ void kvm_vps_resume(struct engine_partition *partition)
 	request_change(&partition->control, 0, KVM_REQUEST_PAUSE);
 }
 
+bool kvm_vps_rest(struct engine_partition *partition)
+{
+	bool rest;
+
+	pthread_mutex_lock(&partition->control.lock);
+	rest = partition->control.running == 0;
+	pthread_mutex_unlock(&partition->control.lock);
+	return rest;
+}
+
 void kvm_vps_stop(struct engine_partition *partition)
 {
 	request_change(&partition->control, KVM_REQUEST_STOP, 0);

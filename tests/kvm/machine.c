@@ -155,6 +155,7 @@ void machine_make(struct machine *machine, uint32_t vp_count, uint64_t memory_by
 
 	memset(machine, 0, sizeof(*machine));
 	machine->vp_count = vp_count;
+	machine->memory_bytes = memory_bytes;
 	if (gpa_space_create(memory_bytes, false, &machine->memory, &error))
 		fail_msg("memory: %s", error.message);
 	tables_make(machine->memory);

@@ -17,12 +17,13 @@
 
 struct guest_memory;
 
-#define MACHINE_TABLE_PAGES 0x1c /* bits of the pages that hold page tables */
+#define MACHINE_TABLE_PAGES UINT64_C(0x1c) /* bits of the pages that hold page tables */
 
 struct machine {
 	struct guest_memory *memory;
 	struct engine_partition *partition;
 	uint32_t vp_count;
+	uint64_t memory_bytes;
 	volatile struct guest_mail *mail;
 
 	/* written by VP threads */

@@ -63,7 +63,7 @@ $$($(1)_TESTS): %: %.o $$($(1)_THELP) $$(call libs,$(1))
 	$(Q)$$(CC) $$(LDFLAGS_ALL) -o $$@ $$< $$($(1)_THELP) -Wl,--start-group $$(call libs,$(1)) -Wl,--end-group -lcmocka $$(call ldlibs,$(1))
 $$($(1)_FUZZ): %: %.o $$($(1)_THELP) $$(call libs,$(1))
 	@echo "  LINK    $$@"
-	$(Q)$$(CC) $$(LDFLAGS_ALL) -fsanitize=fuzzer -o $$@ $$< $$($(1)_THELP) -Wl,--start-group $$(call libs,$(1)) -Wl,--end-group $$(call ldlibs,$(1))
+	$(Q)$$(CC) $$(LDFLAGS_ALL) -fsanitize=fuzzer -o $$@ $$< $$($(1)_THELP) -Wl,--start-group $$(call libs,$(1)) -Wl,--end-group -lcmocka $$(call ldlibs,$(1))
 LIBS  += $$(if $$($(1)_SRCS),$(B)/lib$(1).a)
 OBJS  += $$($(1)_OBJS) $$($(1)_MAINS) $$(addsuffix .o,$$($(1)_TESTS)) $$($(1)_THELP)
 TESTS += $$($(1)_TESTS)

@@ -213,8 +213,8 @@ static void move_run(struct target *target)
 	if (rc) {
 		if (rc < 0)
 			target_fail_tell(target, &error);
+		target_disconnect(target); /* who fills its memory ends first */
 		target_drop(target);
-		target_disconnect(target);
 		target_report(target, rc < 0 ? &error : NULL);
 	} else {
 		target_settle(target);

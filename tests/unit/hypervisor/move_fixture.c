@@ -213,7 +213,7 @@ static void port_choose(struct move_world *world)
 			return;
 		}
 	}
-	CHECK(!"a port");
+	CHECK(world->port); /* no port was free */
 }
 
 void world_prepare(void)

@@ -45,6 +45,8 @@ static void assert_runs_at(enum move_host host)
 {
 	enum move_host other = host == HOST_A ? HOST_B : HOST_A;
 
+	for (int i = 0; i < 1000 && world.witness->vm_pid[other]; i++)
+		usleep(10000); /* it finds out */
 	if (!world_vm_runs(&world, 5000) || world.witness->violations ||
 	    !world.witness->vm_pid[host] || world.witness->vm_pid[other])
 		world_print_logs(&world);
@@ -214,8 +216,6 @@ static void move_is_cancelled_at_every_step_before_commit(void **state)
 		vm_order(pid, ORDER_CANCEL);
 		assert_true(world_wait_ended(&world, 1, 3000));
 		assert_int_equal(world.witness->cancel_result, 0);
-		for (int i = 0; i < 500 && world.witness->vm_pid[HOST_B]; i++)
-			usleep(10000); /* the target finds out */
 		assert_stays(MIGRATION_CANCELLED, EXIT_CANCELLED);
 		if (step != MIGRATION_STEP_SOURCE_READY)
 			teardown(NULL);

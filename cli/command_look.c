@@ -72,6 +72,9 @@ static enum exit_code look(const char *name, uint32_t timeout_ms, json_t **vm,
 	enum exit_code code = api_get(name, "", timeout_ms, vm, error);
 	struct cli_error load_error;
 
+	if (code ==
+	    EXIT_INTERNAL) /* the answer broke off: the process ended, as it does after a move */
+		code = api_get(name, "", timeout_ms, vm, error);
 	if (code == EXIT_STATE)
 		return look_at_definition(name, "stopped", vm, error);
 	if (code != EXIT_TIMEOUT)

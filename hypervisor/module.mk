@@ -15,4 +15,4 @@ hypervisor_SRCS += migration_check.c migration_control.c migration_over.c migrat
 	migration_resolve.c migration_source.c migration_source_commit.c migration_source_copy.c migration_step.c \
 	migration_target.c migration_target_commit.c migration_target_make.c migration_words.c
 # a VM without a processor and a switch:
-hypervisor_TEST_SRCS += tests/fake_vmwp/fake_engine.c $(addprefix tests/unit/hypervisor/,fake_guest_bus.c fake_netvspd.c tiny_kernel.c)
+hypervisor_TEST_SRCS += tests/fake_vmwp/fake_engine.c tests/fake_vmwp/fake_guest_program.c $(addprefix tests/unit/hypervisor/,fake_guest_bus.c fake_netvspd.c tiny_kernel.c)

@@ -311,23 +311,18 @@ static int state_apply(struct engine_partition *partition, const struct kvm_stat
 	return result;
 }
 
-/* The state's own promise, not the one that was looked at before it: hostile bytes may differ. */
+/* The state's own promise, not the one that was looked at before it: hostile bytes may differ. A
+ * new partition's CPUID is what this host offers. */
 static int promise_check(const struct engine_partition *partition, const struct kvm_state *state,
 			 struct vm_error *error)
 {
-	struct cpuid_table *offer = calloc(1, sizeof(*offer));
 	char missing[VM_MESSAGE_BYTES / 2];
-	int result;
+	int result = cpuid_check(&state->cpuid.table, partition->cpuid, missing, sizeof(missing));
 
-	if (!offer)
-		return vm_error_set(error, EXIT_NO_MEMORY, -ENOMEM, "out of memory");
-	result = kvm_cpuid_offer(partition->kvm_fd, state->vp_count, offer, error);
-	if (!result && cpuid_check(&state->cpuid.table, offer, missing, sizeof(missing)))
-		result = vm_error_set(error, EXIT_CANNOT_MOVE, -EOPNOTSUPP,
-				      "this host's processor lacks what the guest was promised: %s",
-				      missing);
-	free(offer);
-	return result;
+	return result ? vm_error_set(error, EXIT_CANNOT_MOVE, result,
+				     "this host's processor lacks what the guest was promised: %s",
+				     missing)
+		      : 0;
 }
 
 int kvm_partition_restore(struct engine_partition *partition, struct state_reader *reader,

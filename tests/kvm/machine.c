@@ -259,13 +259,22 @@ void machine_move(struct machine *machine)
 {
 	struct state_writer writer;
 	uint32_t callbacks;
+	uint64_t times[4];
 
+	times[0] = monotonic_ns();
 	assert_int_equal(engine_kvm.pause(machine->partition), 0);
+	times[1] = monotonic_ns();
 	callbacks = atomic_load(&machine->callbacks);
 	machine_save(machine, &writer);
+	times[2] = monotonic_ns();
 	assert_int_equal(atomic_load(&machine->callbacks), callbacks);
 	machine_destroy(machine);
 	machine_create(machine);
+	times[3] = monotonic_ns();
 	machine_restore(machine, &writer);
+	printf("pause %llu us, save %llu us, restore %llu us\n",
+	       (unsigned long long)((times[1] - times[0]) / 1000),
+	       (unsigned long long)((times[2] - times[1]) / 1000),
+	       (unsigned long long)((monotonic_ns() - times[3]) / 1000));
 	state_writer_fini(&writer);
 }

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/deadline.h"
+#include "hypervisor/cpuid_state.h"
 #include "hypervisor/engine_kvm_internal.h"
 #include "tests/kvm/machine.h"
 #include "vmbus/guest_memory.h"
@@ -321,24 +322,99 @@ static void a_hostile_state_is_refused(void **state)
 	state_writer_fini(&writer);
 }
 
-static void this_host_can_keep_its_own_promise(void **state)
+/* What was promised here, for a test to change. */
+static void promise_read(struct cpuid_state *promise)
 {
 	struct state_writer writer;
 	struct state_reader reader;
 	struct state_reader section;
-	struct vm_error error = {0};
 
-	(void)state;
 	state_writer_init(&writer);
 	assert_int_equal(engine_kvm.save_cpu(machine.partition, &writer), 0);
 	state_reader_init(&reader, writer.bytes, writer.length);
 	assert_int_equal(state_next(&reader, &section), 1);
-	if (engine_kvm.check_cpu(&section, &error))
-		fail_msg("%s", error.message);
+	assert_int_equal(cpuid_state_read(&section, promise), 0);
 	state_writer_fini(&writer);
-	printf("TSC %d kHz, scaling %d\n",
-	       kvm_ioctl_value(machine.partition->vps[0].fd, KVM_GET_TSC_KHZ, 0),
-	       kvm_has(machine.partition->kvm_fd, KVM_CAP_TSC_CONTROL));
+}
+
+static int promise_check(const struct cpuid_state *promise, struct vm_error *error)
+{
+	struct state_writer writer;
+	struct state_reader reader;
+	struct state_reader section;
+	int result;
+
+	*error = (struct vm_error){0};
+	state_writer_init(&writer);
+	cpuid_state_write(promise, &writer);
+	state_reader_init(&reader, writer.bytes, writer.length);
+	assert_int_equal(state_next(&reader, &section), 1);
+	result = engine_kvm.check_cpu(&section, error);
+	state_writer_fini(&writer);
+	printf("%d %s\n", result, error->message);
+	return result;
+}
+
+static struct cpuid_state promise;
+
+static void this_host_can_keep_its_own_promise(void **state)
+{
+	struct vm_error error;
+
+	(void)state;
+	promise_read(&promise);
+	assert_int_equal(promise_check(&promise, &error), 0);
+	promise.tsc_khz += promise.tsc_khz / 10000; /* 100 ppm */
+	assert_int_equal(promise_check(&promise, &error), 0);
+}
+
+static void a_promise_that_this_host_cannot_keep_is_named(void **state)
+{
+	struct vm_error error;
+	struct cpuid_leaf *leaf;
+
+	(void)state;
+	promise_read(&promise);
+	leaf = cpuid_find(&promise.table, 1, 0);
+	leaf->ecx |= 1u << 16; /* a bit that no processor has */
+	assert_int_equal(promise_check(&promise, &error), -EOPNOTSUPP);
+	assert_non_null(strstr(error.message, "leaf 0x1 ecx bit 16"));
+	promise_read(&promise);
+	promise.vp_count = 100000;
+	assert_int_equal(promise_check(&promise, &error), -EOPNOTSUPP);
+	if (kvm_has(machine.partition->kvm_fd, KVM_CAP_TSC_CONTROL))
+		return;
+	promise_read(&promise);
+	promise.tsc_khz += promise.tsc_khz / 1000; /* 1000 ppm */
+	assert_int_equal(promise_check(&promise, &error), -EOPNOTSUPP);
+	assert_non_null(strstr(error.message, "kHz"));
+}
+
+/* The row of sections begins with the promise: 12 bytes, the number of VPs, the frequency. */
+#define TSC_KHZ_OFFSET 16
+
+static void a_guest_of_a_slightly_faster_tsc_goes_on(void **state)
+{
+	struct state_writer writer;
+	uint32_t khz;
+	uint64_t reads;
+
+	(void)state;
+	assert_int_equal(engine_kvm.pause(machine.partition), 0);
+	machine_save(&machine, &writer);
+	memcpy(&khz, writer.bytes + TSC_KHZ_OFFSET, sizeof(khz));
+	assert_int_equal(khz, kvm_ioctl_value(machine.partition->vps[0].fd, KVM_GET_TSC_KHZ, 0));
+	khz += khz / 10000; /* 100 ppm */
+	memcpy(writer.bytes + TSC_KHZ_OFFSET, &khz, sizeof(khz));
+	machine_destroy(&machine);
+	machine_create(&machine);
+	machine_restore(&machine, &writer);
+	state_writer_fini(&writer);
+	assert_int_equal(khz, kvm_ioctl_value(machine.partition->vps[0].fd, KVM_GET_TSC_KHZ, 0));
+	reads = machine.mail->page_reads;
+	resume_new(&machine);
+	wait_for(&machine.mail->page_reads, reads + 100, 20, "the reference TSC page is back");
+	nothing_wrong();
 }
 
 /* ---- dirty log ---- */
@@ -594,6 +670,8 @@ int main(int argc, char **argv)
 		CHECKER_TEST(state_is_the_same_when_it_is_saved_again),
 		CHECKER_TEST(a_hostile_state_is_refused),
 		CHECKER_TEST(this_host_can_keep_its_own_promise),
+		CHECKER_TEST(a_promise_that_this_host_cannot_keep_is_named),
+		CHECKER_TEST(a_guest_of_a_slightly_faster_tsc_goes_on),
 		DIRTIER_TEST(the_log_has_the_pages_that_vps_write_and_no_others),
 		DIRTIER_TEST(the_log_refuses_what_does_not_fit),
 		cmocka_unit_test_setup_teardown(the_log_leaves_the_guest_running, big_dirtier_setup,

@@ -279,6 +279,7 @@ enum exit_code options_parse(int argc, char **argv, struct options *options,
 
 	*options = (struct options){.timeout_s = OPTIONS_TIMEOUT_DEFAULT_S,
 				    .linger_s = 1,
+				    .move.compression = MIGRATION_COMPRESSION_DEFAULT,
 				    .listen_port = MIGRATION_PORT,
 				    .receive_max = OPTIONS_RECEIVE_MAX};
 	/* Seen first, so that an error before it is told in JSON too. */

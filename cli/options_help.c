@@ -27,7 +27,7 @@ const struct option_row option_table[OPTION_COUNT] = {
 	[OPTION_LATE] = {"late", "cancel|force",
 			 "after --timeout: stay here (default), or stop the VM and move it"},
 	[OPTION_CONNECTIONS] = {"connections", "N", "for memory, 1 to 8 (default 2)"},
-	[OPTION_COMPRESSION] = {"compression", "METHOD", "none (default), lz4 or zstd"},
+	[OPTION_COMPRESSION] = {"compression", "METHOD", "none, lz4 (default) or zstd"},
 	[OPTION_NO_THROTTLE] = {"no-throttle", NULL,
 				"do not slow down a guest that writes faster than the wire"},
 	[OPTION_CANCEL] = {"cancel", NULL, "end the move that is under way; the VM runs on here"},

@@ -196,7 +196,7 @@ enum MHD_Result api_answer_migrate(const struct api_vm *vm, struct MHD_Connectio
 				   const struct api_request *request)
 {
 	struct vm_error error = {.code = EXIT_INTERNAL};
-	struct migration_options options = {0};
+	struct migration_options options = {.compression = MIGRATION_COMPRESSION_DEFAULT};
 	const char *problem = read_options(request, &options);
 
 	if (problem)

@@ -34,6 +34,10 @@ enum migration_compression {
 	MIGRATION_COMPRESSION_ZSTD,
 };
 
+/* Where nobody asked for another: costs twice the CPU of none, and halves what goes over the wire,
+ * which pays up to about 5 Gbit/s; pages that do not compress are sent as they are, at no cost. */
+#define MIGRATION_COMPRESSION_DEFAULT MIGRATION_COMPRESSION_LZ4
+
 /* What happens when the time-out passes before the VM could be stopped for the rest. */
 enum migration_late {
 	MIGRATION_LATE_CANCEL, /* the VM stays where it is */

@@ -448,7 +448,7 @@ static void every_option_reaches_the_vm(void **state)
 	json_decref(event);
 	assert_int_equal(run(f, command_migrate, "migrate vm0 host2 --json"), EXIT_OK);
 	event = last_event(f);
-	assert_string_equal(text_of(event, "peer"), "host2,0,0,none,0,0,0,0,0,0");
+	assert_string_equal(text_of(event, "peer"), "host2,0,0,lz4,0,0,0,0,0,0");
 	json_decref(event);
 }
 

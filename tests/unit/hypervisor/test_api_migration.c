@@ -258,7 +258,8 @@ static void assert_error(const char *body, const char *code, int exit_code, cons
 
 static void migrate_needs_a_host_alone(void **state)
 {
-	const struct migration_options none = {.host = "host2"};
+	const struct migration_options none = {.host = "host2",
+					       .compression = MIGRATION_COMPRESSION_LZ4};
 	struct fixture *f = *state;
 	const char *body;
 

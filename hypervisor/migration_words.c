@@ -129,8 +129,8 @@ int migration_hello_read(const void *payload, size_t length, struct migration_he
 	int rc;
 
 	*hello = (struct migration_hello){0};
-	state_reader_init(&hello->cpu, NULL, 0);
-	state_reader_init(&hello->portals, NULL, 0);
+	state_reader_init(&hello->cpu, "", 0);
+	state_reader_init(&hello->portals, "", 0);
 	state_reader_init(&reader, payload, length);
 	while ((rc = state_next(&reader, &section)) == 1) {
 		switch (section.tag) {

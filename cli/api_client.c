@@ -104,7 +104,7 @@ static enum exit_code read_answer(const char *name, long status, const struct an
 	if (told > 0 && told < 256)
 		code = (enum exit_code)told;
 	if (message)
-		code = cli_error_set(error, code, "%s: %.500s", name, message);
+		code = cli_error_of_vm(error, code, name, message);
 	else
 		code = cli_error_set(error, code,
 				     "%s: the API answered with status %ld and no JSON of ours",

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -17,6 +18,17 @@ enum exit_code cli_error_set(struct cli_error *error, enum exit_code code, const
 	vsnprintf(error->message, sizeof(error->message), format, args);
 	va_end(args);
 	return code;
+}
+
+enum exit_code cli_error_of_vm(struct cli_error *error, enum exit_code code, const char *name,
+			       const char *message)
+{
+	size_t length = strlen(name);
+	bool named = strncmp(message, name, length) == 0 &&
+		     (message[length] == ' ' || message[length] == ':');
+
+	return cli_error_set(error, code, "%.64s%s%.900s", named ? "" : name, named ? "" : ": ",
+			     message);
 }
 
 enum exit_code cli_error_system(struct cli_error *error, enum exit_code otherwise, int rc,

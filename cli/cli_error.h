@@ -16,6 +16,10 @@ struct cli_error {
 enum exit_code cli_error_set(struct cli_error *error, enum exit_code code, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
+/* The same for what a VM, or its process, says: "NAME: ..." unless it names itself. */
+enum exit_code cli_error_of_vm(struct cli_error *error, enum exit_code code, const char *name,
+			       const char *message);
+
 /* The same for a file that the system refused: rc is -errno. EXIT_PERMISSION, or otherwise. */
 enum exit_code cli_error_system(struct cli_error *error, enum exit_code otherwise, int rc,
 				const char *what, const char *path);

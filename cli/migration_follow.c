@@ -151,8 +151,7 @@ static bool handle_interrupts(struct follow *follow)
 	code = api_put(follow->name, "/migration/cancel", NULL, API_ANSWER_MS, &answer, &error);
 	json_decref(answer);
 	if (code != EXIT_OK) {
-		say(follow, "it cannot be cancelled any more:");
-		say(follow, error.message);
+		say(follow, "it cannot be cancelled any more");
 	}
 	return true;
 }
@@ -186,8 +185,8 @@ static enum exit_code conclude(const json_t *migration, struct cli_error *error)
 	output_copy_printable(message, sizeof(message),
 			      json_is_object(problem) ? output_get_text(problem, "message")
 						      : "the move ended without a word why");
-	return cli_error_set(error, code && code < 256 ? (enum exit_code)code : EXIT_INTERNAL,
-			     "%.64s: %.900s", output_get_text(migration, "vm"), message);
+	return cli_error_of_vm(error, code && code < 256 ? (enum exit_code)code : EXIT_INTERNAL,
+			       output_get_text(migration, "vm"), message);
 }
 
 /* The process has ended. What it left behind tells whether that was the end of a move. */

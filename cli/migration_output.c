@@ -63,8 +63,8 @@ static void copying_words(char *words, size_t bytes, const char *gap, const json
 	if (percent)
 		snprintf(throttle, sizeof(throttle), "%sslowed %" PRIu64 "%%", gap, percent);
 	snprintf(words, bytes, "%s sent%s%s left%s%s/s%sdirty %s/s%sround %" PRIu64 "%s~%s%s", sent,
-		 gap, left, gap, rate, gap, dirty, gap, output_get_number(migration, "rounds"), gap,
-		 stop, throttle);
+		 gap, left, gap, rate, gap, dirty, gap, output_get_number(migration, "rounds") + 1,
+		 gap, stop, throttle);
 }
 
 /* What is going on in the other phases. */
@@ -111,8 +111,15 @@ void migration_output_bar(char *line, size_t line_bytes, size_t columns, const j
 void migration_output_now(char *line, size_t line_bytes, const json_t *migration)
 {
 	char words[LINE_BYTES], more[LINE_BYTES];
+	char got[OUTPUT_WORD_BYTES], rate[OUTPUT_WORD_BYTES];
 
-	if (is_phase(migration, "copying")) {
+	if (is_phase(migration, "copying") &&
+	    json_is_true(json_object_get(migration, "incoming"))) {
+		/* What is left is the source's to know. */
+		output_size(got, output_get_number(migration, "bytes_sent"));
+		output_size(rate, output_get_number(migration, "rate"));
+		snprintf(words, sizeof(words), "receiving memory: %s, %s/s", got, rate);
+	} else if (is_phase(migration, "copying")) {
 		copying_words(more, sizeof(more), ", ", migration);
 		snprintf(words, sizeof(words), "copying memory: %u%%, %.400s",
 			 get_percent(migration), more);

@@ -18,7 +18,7 @@
 #define COPYING                                                                                    \
 	"{\"vm\": \"vm0\", \"phase\": \"copying\", \"incoming\": false, \"peer\": \"host2\", "     \
 	"\"memory_bytes\": 1073741824, \"bytes_sent\": 805306368, \"bytes_left\": 268435456, "     \
-	"\"dirty_rate\": 3250586, \"rate\": 123731968, \"rounds\": 2, \"throttle\": 0, "           \
+	"\"dirty_rate\": 3250586, \"rate\": 123731968, \"rounds\": 1, \"throttle\": 0, "           \
 	"\"downtime_estimate_ms\": 240}"
 
 #define DONE                                                                                       \
@@ -118,6 +118,10 @@ static void other_phases_are_told_in_words(void **state)
 	assert_line(migration_output_now,
 		    "{\"phase\": \"connecting\", \"incoming\": true, \"peer\": \"host1\"}",
 		    "connecting with host1");
+	assert_line(migration_output_now,
+		    "{\"phase\": \"copying\", \"incoming\": true, \"peer\": \"host1\", "
+		    "\"bytes_sent\": 10485760, \"rate\": 2097152}",
+		    "receiving memory: 10M, 2M/s");
 }
 
 static void bar_stands_nonsense(void **state)
@@ -125,7 +129,7 @@ static void bar_stands_nonsense(void **state)
 	(void)state;
 	assert_bar("{}", 80, "- -");
 	assert_bar("{\"vm\": \"v\", \"phase\": \"copying\"}", 60,
-		   "v   0%  0B sent  0B left  0B/s  dirty 0B/s  round 0  ~0ms");
+		   "v   0%  0B sent  0B left  0B/s  dirty 0B/s  round 1  ~0ms");
 	assert_bar("{\"vm\": \"v\", \"phase\": \"copying\", \"memory_bytes\": 10, \"bytes_left\": "
 		   "9223372036854775807, \"rate\": -1}",
 		   25, "v   0%  0B sent  8192.0P");

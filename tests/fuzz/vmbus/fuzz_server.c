@@ -2,7 +2,8 @@
 /*
  * The VMBus server between a hostile guest and devices that answer now, later, or with errors: the
  * input is a list of steps. The fake device and the fake guest check what vmbus/server.h promises;
- * at the end everything is answered and the bus must come clean.
+ * whatever a guest brings about, a bus at rest can be saved and made again out of that; at the end
+ * everything is answered and the bus must come clean.
  */
 #include <stddef.h>
 #include <stdint.h>
@@ -122,6 +123,65 @@ static void step_guest(struct bus *bus, uint8_t kind)
 	}
 }
 
+static void on_restored(void *ctx, int status)
+{
+	if (status != 0)
+		abort();
+	++*(unsigned *)ctx;
+}
+
+/* A bus of the same devices is made what the bytes say, and says the same of itself. */
+static void saved_check(const struct bus *bus, const struct state_writer *saved)
+{
+	static struct fake_guest guest;
+	static struct fake_device devices[DEVICES];
+	struct state_reader reader, section;
+	struct state_writer again;
+	unsigned dones = 0;
+	int rc;
+
+	fake_guest_init(&guest);
+	for (size_t i = 0; i < DEVICES; i++) {
+		fake_device_init(&devices[i]);
+		if (bus->devices[i].handle)
+			fake_device_add(&devices[i], &guest, (uint8_t)i);
+	}
+	state_reader_init(&reader, saved->bytes, saved->length);
+	if (state_next(&reader, &section) != 1)
+		abort();
+	rc = vmbus_server_restore(guest.server, &section, on_restored, &dones);
+	if (rc != 0 || dones != 1 || guest.posted > 0)
+		abort();
+	state_writer_init(&again);
+	if (vmbus_server_save(guest.server, &again) != 0 || again.length != saved->length ||
+	    memcmp(again.bytes, saved->bytes, saved->length) != 0)
+		abort();
+	state_writer_fini(&again);
+	fake_guest_fini(&guest);
+	for (size_t i = 0; i < DEVICES; i++) {
+		if (devices[i].violations > 0)
+			abort();
+		fake_device_fini(&devices[i]);
+	}
+}
+
+static void step_save(struct bus *bus)
+{
+	struct state_writer writer;
+	size_t owed = 0;
+	int rc;
+
+	for (size_t i = 0; i < DEVICES; i++)
+		owed += bus->devices[i].call_count;
+	state_writer_init(&writer);
+	rc = vmbus_server_save(bus->guest.server, &writer);
+	if ((rc == 0) != (owed == 0))
+		abort();
+	if (rc == 0)
+		saved_check(bus, &writer);
+	state_writer_fini(&writer);
+}
+
 static void step_host(struct bus *bus, uint8_t kind)
 {
 	struct fake_device *device = &bus->devices[take(bus) % DEVICES];
@@ -147,6 +207,9 @@ static void step_host(struct bus *bus, uint8_t kind)
 	case 5:
 		if (!device->handle)
 			fake_device_add(device, &bus->guest, (uint8_t)(device - bus->devices));
+		break;
+	case 6:
+		step_save(bus);
 		break;
 	default:
 		vmbus_server_reset(bus->guest.server);
@@ -198,7 +261,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		fake_device_add(&bus.devices[i], &bus.guest, (uint8_t)i);
 	}
 	while (bus.input.left > 0) {
-		uint8_t kind = take(&bus) % 18;
+		uint8_t kind = take(&bus) % 19;
 
 		if (kind < 11)
 			step_guest(&bus, kind);

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -83,6 +84,8 @@ static void source_interrupt(struct source *source)
 	const uint64_t one = 1;
 
 	(void)!write(source->cancel_fd, &one, sizeof(one));
+	if (source->dial_fd >= 0)
+		shutdown(source->dial_fd, SHUT_RDWR);
 	if (source->sender)
 		migration_page_sender_cancel(source->sender);
 	for (size_t i = 0; i < MIGRATION_MAX_CONNECTIONS; i++)
@@ -327,6 +330,7 @@ int migration_source_start(struct event_loop *loop, const struct migration_optio
 	made->ended = ended;
 	made->ended_ctx = ended_ctx;
 	made->cancel_fd = -1;
+	made->dial_fd = -1;
 	made->out_lock = -1;
 	pthread_mutex_init(&made->lock, NULL);
 	STAILQ_INIT(&made->late);

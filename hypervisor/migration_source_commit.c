@@ -23,8 +23,8 @@
 #define PAUSE_MS	10000
 #define LOOP_MS		5000
 #define SEND_MS		10000
-#define LAST_MS		10000
-#define READY_MS	10000
+#define LAST_MS		5000
+#define READY_MS	6000 /* well within what an iSCSI session forgives */
 #define DONE_MS		5000
 #define FAIL_MS		200
 #define QUERY_MS	3000

@@ -4,9 +4,12 @@
  * the running VM, up to the moment when what is left fits into the downtime.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "hypervisor/migration_call.h"
@@ -25,6 +28,18 @@
 #define ACCEPT_MS	 60000	    /* makes the VM: huge pages, netvspd, portals */
 #define LONG_ROUND_BYTES (8u << 20) /* whose rate means something */
 
+/* So that a handshake with who does not answer can be ended. */
+static void dial_fd_set(struct source *source, int fd)
+{
+	pthread_mutex_lock(&source->lock);
+	if (source->dial_fd >= 0)
+		close(source->dial_fd);
+	source->dial_fd = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	if (source->cancelled && source->dial_fd >= 0)
+		shutdown(source->dial_fd, SHUT_RDWR);
+	pthread_mutex_unlock(&source->lock);
+}
+
 static int tls_dial(struct source *source, uint16_t port, struct migration_tls **slot,
 		    struct vm_error *error)
 {
@@ -34,8 +49,10 @@ static int tls_dial(struct source *source, uint16_t port, struct migration_tls *
 
 	if (fd < 0)
 		return fd;
+	dial_fd_set(source, fd);
 	rc = migration_tls_connect(source->credentials, fd, source->options.host, deadline, &tls,
 				   error);
+	dial_fd_set(source, -1);
 	if (rc)
 		return rc;
 	pthread_mutex_lock(&source->lock);
@@ -300,9 +317,9 @@ static int round_run(struct source *source, struct round *round, struct migratio
 	int rc = round_send(source, round, force ? deadline_in_ms(UINT32_MAX) : late, error);
 
 	if (rc == -ETIMEDOUT || (!rc && !force && deadline_passed(late)))
-		return vm_error_set(error, EXIT_TIMEOUT, -ETIMEDOUT,
+		return vm_error_set(error, EXIT_CANNOT_MOVE, -ETIMEDOUT,
 				    "%s dirties its memory too fast to be moved within %u s; give "
-				    "it more time, or --force",
+				    "it more time, or --late force",
 				    source->vm_name, source->options.timeout_seconds);
 	if (rc)
 		return rc;

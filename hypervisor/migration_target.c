@@ -4,10 +4,12 @@
  * authenticates the peer, hears what it wants, and runs the parts in order. See docs/migration.md.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/event_loop.h"
@@ -116,6 +118,8 @@ static void target_free(struct target *target)
 		close(target->cancel_fd);
 	if (target->socket >= 0)
 		close(target->socket);
+	if (target->handshake_fd >= 0)
+		close(target->handshake_fd);
 	pthread_mutex_destroy(&target->lock);
 	free(target);
 }
@@ -129,6 +133,8 @@ static void target_destroy(struct migration_target *base)
 		pthread_mutex_lock(&target->lock);
 		target->destroyed = true;
 		(void)!write(target->cancel_fd, &one, sizeof(one));
+		if (target->handshake_fd >= 0)
+			shutdown(target->handshake_fd, SHUT_RDWR);
 		if (target->receiver)
 			migration_page_receiver_cancel(target->receiver);
 		for (size_t i = 0; i < MIGRATION_MAX_CONNECTIONS; i++)
@@ -243,13 +249,17 @@ static int target_open(struct target *target, struct vm_error *error)
 				    strerror(-rc));
 	target->socket = -1;
 	rc = migration_tls_accept(target->credentials, fd, deadline, &tls, error);
-	if (rc)
-		return rc;
 	pthread_mutex_lock(&target->lock);
-	target->tls = tls;
-	if (target->destroyed)
+	if (target->handshake_fd >= 0)
+		close(target->handshake_fd);
+	target->handshake_fd = -1;
+	if (!rc)
+		target->tls = tls;
+	if (!rc && target->destroyed)
 		migration_tls_shutdown(tls);
 	pthread_mutex_unlock(&target->lock);
+	if (rc)
+		return rc;
 	rc = migration_control_create(tls, MIGRATION_MAX_PAYLOAD_BYTES, &target->control);
 	if (rc)
 		return vm_error_set(error, EXIT_NO_MEMORY, rc, "cannot read from the source");
@@ -306,6 +316,7 @@ int migration_target_start(struct event_loop *loop, int socket,
 	made->base.kind = &target_kind;
 	made->loop = loop;
 	made->socket = socket;
+	made->handshake_fd = fcntl(socket, F_DUPFD_CLOEXEC, 0);
 	made->ops = ops;
 	made->ctx = ctx;
 	made->ended = ended;

@@ -39,6 +39,7 @@ struct target {
 
 	pthread_mutex_t lock; /* guards what follows */
 	struct migration_status status;
+	int handshake_fd;	   /* a duplicate of the connection while it is under way, or -1 */
 	struct migration_tls *tls; /* for who shuts them down; the mover's otherwise */
 	struct migration_tls *memory_tls[MIGRATION_MAX_CONNECTIONS];
 	struct migration_page_receiver *receiver;

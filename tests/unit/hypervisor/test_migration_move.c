@@ -271,7 +271,7 @@ static void move_that_does_not_converge_is_given_up_in_time(void **state)
 	world.options.no_throttle = true;
 	world.options.timeout_seconds = 3;
 	(void)move_once();
-	assert_stays(MIGRATION_FAILED, EXIT_TIMEOUT);
+	assert_stays(MIGRATION_FAILED, EXIT_CANNOT_MOVE);
 }
 
 static void move_that_does_not_converge_is_forced_where_asked(void **state)

@@ -297,7 +297,7 @@ static void *restore_run(void *arg)
 	if (rc < 0 && restore->made)
 		migration_call(restore->caller, vm_drop, restore, NULL, deadline_in_ms(LOOP_MS));
 	if (rc < 0)
-		log_error("%s", error.message);
+		log_warn("%s", error.message); /* the caller tells the user */
 	restore->runs = rc == 0;
 	pthread_mutex_lock(&restore->lock);
 	restore->status.phase = rc == 0 ? MIGRATION_DONE : MIGRATION_FAILED;

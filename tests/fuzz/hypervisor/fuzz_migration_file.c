@@ -163,7 +163,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	int fd;
 
 	if (!memory) {
-		log_set_level((enum log_level) - 1);
+		log_set_level(LOG_LEVEL_ERROR);
 		memory = fixture_memory(PAGES);
 		REQUIRE(event_loop_create(&loop) == 0);
 	}

@@ -12,7 +12,7 @@
 #include "base/deadline.h"
 #include "hypervisor/vm_error.h"
 
-#define MIGRATION_DEAD_PEER_MS 10000
+#define MIGRATION_DEAD_PEER_MS 5000
 
 /*
  * Connects to host (a name, or an address) and port. Names are looked up with the system's resolver

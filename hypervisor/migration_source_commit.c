@@ -435,11 +435,10 @@ static int belongings_remove(struct source *source)
 {
 	int rc = source->record.stored ? migration_definition_remove(source->vm_name) : 0;
 
+	rc = rc ? rc : record_say(source, MIGRATION_WORD_COMMITTED, true);
 	if (rc)
-		log_error("%s has moved, but its definition could not be removed here: %s",
+		log_error("%s has moved, but what it had here could not be put away: %s",
 			  source->vm_name, strerror(-rc));
-	else
-		(void)record_say(source, MIGRATION_WORD_COMMITTED, false);
 	return rc;
 }
 

@@ -20,7 +20,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define KEEPALIVE_IDLE_SECONDS	   4
+#define KEEPALIVE_IDLE_SECONDS	   2
 #define KEEPALIVE_INTERVAL_SECONDS 1
 #define KEEPALIVE_PROBES	   3
 /* Unsent bytes that the kernel holds a connection: what a sender believes gone and is not delays

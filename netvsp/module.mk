@@ -3,7 +3,7 @@
 netvsp_SRCS := nvsp.c nvsp_rndis.c rndis_control.c rndis_oid.c rndis_offload.c rndis_packet.c rss.c
 # The data path on DPDK:
 netvsp_SRCS += eal.c mbuf_pools.c worker.c switch.c data_path.c offload.c uplink.c \
-	rx_buffer.c hold_queue.c queue.c nic.c nic_rx.c nic_control.c nic_move.c nic_late.c portals.c probe.c saved_state.c vsp_server.c vsp_move.c vsp_survey.c telemetry.c
+	rx_buffer.c hold_queue.c queue.c nic.c nic_rx.c nic_control.c nic_move.c nic_late.c nic_journal.c journal.c portals.c probe.c saved_state.c vsp_server.c vsp_move.c vsp_survey.c telemetry.c
 netvsp_DEPS := vmbus base
 netvsp_PKGS := libdpdk
 netvsp_PROGS := netvspd

@@ -144,12 +144,23 @@ static void reset(void *ctx)
 	hold_queue_clear(&call->nic->held);
 }
 
+static void leave_journal(void *ctx)
+{
+	struct nic_call *call = ctx;
+
+	call->result = call->nic->journal;
+	call->nic->journal = NULL;
+}
+
 void nic_destroy(struct nic *nic)
 {
 	struct nic_call call = {0};
 
 	if (!nic)
 		return;
+	/* First: the next netvspd must not find what is undone here. */
+	call_worker(nic, leave_journal, &call);
+	journal_close(call.result);
 	for (uint32_t i = NVSP_MAX_CHANNELS; i > 0; i--)
 		nic_channel_close(nic, i - 1);
 	call_worker(nic, reset, &call); /* what was restored without a channel */
@@ -204,6 +215,7 @@ static void remove_gpadl(void *ctx)
 			nvsp_session_gpadl_removed(nic->nvsp, call->number);
 			call->gpadl = nic->gpadls[i];
 			nic->gpadls[i] = NULL;
+			vswitch_flush(nic->path->sw);
 			return;
 		}
 	}
@@ -238,8 +250,10 @@ static void open_channel(void *ctx)
 	if (call->err)
 		return;
 	nic->queues[queue->sub_index] = queue;
+	queue_begin(queue);
 	if (queue->sub_index > 0)
 		nvsp_session_channel_opened(nic->nvsp, queue->sub_index);
+	nic_control_changed(nic);
 	nic_notice(nic);
 	vswitch_flush(nic->path->sw);
 }
@@ -296,6 +310,10 @@ static void close_channel(void *ctx)
 		queue_reset_transactions(queue, true);
 	nic->queues[call->number] = NULL;
 	nic->dirty_queues &= ~(UINT64_C(1) << call->number);
+	if (call->number == 0 && nic->journal)
+		journal_clear(nic->journal); /* nothing to go on with */
+	nic_control_changed(nic);
+	vswitch_flush(nic->path->sw);
 	call->queue = queue;
 	nic_notice(nic);
 }

@@ -112,6 +112,11 @@ int nic_save(struct nic *nic, struct state_writer *writer);
  * been added, and no channel opened. Returns 0; -EPROTO, -EOPNOTSUPP: not readable; -EINVAL: not
  * for this NIC, or not one that waits for it; -ENOENT: a GPADL is missing; -EFAULT; -ENOMEM. */
 int nic_restore(struct nic *nic, const void *bytes, size_t length);
+/* The journal is kept (journal.h) in fd, which stays the caller's. No channel is open. recover: an
+ * incoming NIC goes on with what another netvspd has left there, as nic_restore(). Returns 0;
+ * -EPERM, -EINVAL, -EBUSY; -ENODATA: nothing was left, and the journal is kept from now on; or as
+ * nic_restore(). */
+int nic_keep_journal(struct nic *nic, int fd, bool recover);
 /* Ends the rest of an incoming or saved NIC: rings are looked at at once, the guest is signalled,
  * and what was held is delivered. Nothing for one that runs. Returns 0, -EINVAL: departed; or
  * -errno from epoll (still at rest). */

@@ -47,6 +47,7 @@ void nic_control_queue(struct nic *nic, bool is_rndis, const void *bytes, size_t
 	memcpy(message->bytes, bytes, length);
 	STAILQ_INSERT_TAIL(&nic->control, message, link);
 	nic->control_count++;
+	nic_control_changed(nic);
 	switch_port_touch(nic->path->sw, nic->port);
 }
 
@@ -98,6 +99,7 @@ void nic_control_flush(struct nic *nic)
 		STAILQ_REMOVE_HEAD(&nic->control, link);
 		nic->control_count--;
 		free(message);
+		nic_control_changed(nic);
 		sent = true;
 	}
 	if (sent && !primary->stuck)
@@ -234,6 +236,7 @@ static void op_nvsp_changed(void *ctx)
 
 	rndis_control_set_session(nic->rndis, nvsp_session_version(nic->nvsp),
 				  nvsp_session_mtu(nic->nvsp), nvsp_session_channels(nic->nvsp));
+	nic_control_changed(nic);
 	nic_notice(nic);
 }
 
@@ -259,6 +262,7 @@ static void op_rndis_changed(void *ctx)
 	struct nic *nic = ctx;
 	bool up = rndis_control_packet_filter(nic->rndis) != 0;
 
+	nic_control_changed(nic);
 	if (up == nic->up || nic->phase == NIC_INCOMING)
 		return;
 	nic->up = up;

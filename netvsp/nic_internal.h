@@ -11,6 +11,7 @@
 
 #include "netvsp/data_path.h"
 #include "netvsp/hold_queue.h"
+#include "netvsp/journal.h"
 #include "netvsp/nic.h"
 #include "netvsp/nvsp.h"
 #include "netvsp/offload.h"
@@ -24,7 +25,8 @@
 
 #define QUEUE_MAX_TRANSACTIONS                                                                     \
 	1024 /* received packets (of many frames each) that the guest holds at a time */
-#define QUEUE_MAX_RANGES 320 /* of one; Linux takes 375 */
+#define QUEUE_MAX_RETURNED 128 /* transactions in one flush; a poll reads fewer packets */
+#define QUEUE_MAX_RANGES   320 /* of one; Linux takes 375 */
 
 /* One VMBus channel. */
 struct queue {
@@ -38,14 +40,21 @@ struct queue {
 	struct event_signal signal;
 	int kick_fd;
 	struct worker_source source;
-	bool stuck;	  /* no room for completions: nothing is read until the guest reads */
-	bool signal_owed; /* a publication found the guest waiting */
+	uint32_t downstream_page_offset;
+	uint32_t generation; /* of the batch that is under way: see journal.h */
+	bool stuck;	     /* no room for completions: nothing is read until the guest reads */
+	bool signal_owed;    /* a publication found the guest waiting */
 
 	/* Transactions that the guest holds: chains of sections by transaction id, and the ids that
 	 * are free. */
 	uint32_t chains[QUEUE_MAX_TRANSACTIONS];
 	uint16_t free_ids[QUEUE_MAX_TRANSACTIONS];
 	uint16_t free_id_count;
+
+	/* Transactions that the guest has given back: free once that is published. */
+	uint16_t returned_ids[QUEUE_MAX_RETURNED];
+	uint16_t returned_count;
+	uint64_t returned[QUEUE_MAX_TRANSACTIONS / 64]; /* a bit each */
 
 	uint16_t batch_count; /* frames of this round, on their way to the switch */
 	struct rte_mbuf *batch[SWITCH_BURST];
@@ -70,6 +79,9 @@ enum nic_phase {
 
 /* What a restored channel held, until it is opened. */
 struct restored_channel {
+	bool has_in_index; /* packets up to there have been dealt with */
+	uint32_t in_index;
+	uint32_t generation; /* the last that was used */
 	uint32_t chains[QUEUE_MAX_TRANSACTIONS];
 };
 
@@ -101,6 +113,8 @@ struct nic {
 
 	bool restored;
 	struct restored_channel *restored_channels[NVSP_MAX_CHANNELS]; /* NULL: none, or opened */
+	struct journal *journal;				       /* NULL: none */
+	bool control_changed; /* since the journal was told */
 	struct hold_queue held;
 	bool late_noticed;
 	uint32_t vlan_count; /* restored: to be announced on */
@@ -124,6 +138,8 @@ void queue_destroy(struct queue *queue);
 /* Forgets what the guest holds; the receive buffer has been or will be emptied by others where
  * release is false. */
 void queue_reset_transactions(struct queue *queue, bool release);
+/* The channel goes on here, or begins: the journal is told. */
+void queue_begin(struct queue *queue);
 /* Goes on with what the guest held of a restored channel. */
 void queue_adopt_transactions(struct queue *queue, const struct restored_channel *restored);
 /* Ranges that a received packet may have now: 0 where there is no transaction id or no ring room.
@@ -159,7 +175,22 @@ void nic_control_flush(struct nic *nic);
 void nic_control_reset(struct nic *nic);
 struct gpadl *nic_find_gpadl(const struct nic *nic, uint32_t gpadl_id);
 
+/* ---- nic_journal.c ---- */
+
+/* The control state has changed: the next flush of the primary channel enters it. */
+void nic_control_changed(struct nic *nic);
+/* A NIC that was restored lends what its state says. */
+void nic_journal_restored(struct nic *nic);
+/* Enters it now, for the next record. */
+void nic_journal_control(struct nic *nic);
+
 /* ---- nic_move.c ---- */
+
+/* What nic_save() saves but the sections that the guest holds; messages has room for
+ * SAVED_MAX_MESSAGES. */
+void nic_gather(const struct nic *nic, struct saved_nic *saved);
+/* Makes an incoming NIC out of it. Worker's thread. As nic_restore(). */
+int nic_apply(struct nic *nic, const struct saved_nic *saved);
 
 /* Frames for a NIC that does not run. Takes all; returns how many it keeps. */
 uint16_t nic_hold(struct nic *nic, struct rte_mbuf **mbufs, uint16_t count);

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/bytes.h"
 #include "base/log.h"
@@ -95,7 +96,7 @@ static void gather_chains(const struct nic *nic, uint16_t sub_index, const uint3
 	}
 }
 
-static void gather_channels(const struct nic *nic, struct saved_nic *saved)
+static void gather_held(const struct nic *nic, struct saved_nic *saved)
 {
 	for (uint16_t i = 0; i < NVSP_MAX_CHANNELS; i++) {
 		const uint32_t *chains = NULL;
@@ -104,10 +105,7 @@ static void gather_channels(const struct nic *nic, struct saved_nic *saved)
 			chains = nic->queues[i]->chains;
 		else if (nic->restored_channels[i])
 			chains = nic->restored_channels[i]->chains;
-		if (!chains)
-			continue;
-		saved->open_channels |= UINT64_C(1) << i;
-		if (nic->rx_buffer.view)
+		if (chains && nic->rx_buffer.view)
 			gather_chains(nic, i, chains, saved);
 	}
 }
@@ -129,6 +127,21 @@ static void gather_messages(const struct nic *nic, struct saved_nic *saved)
 	}
 }
 
+void nic_gather(const struct nic *nic, struct saved_nic *saved)
+{
+	memcpy(saved->mac, nic->config.mac, sizeof(saved->mac));
+	nvsp_session_save(nic->nvsp, &saved->nvsp);
+	rndis_control_save(nic->rndis, &saved->rndis);
+	for (size_t i = 0; i < ARRAY_LENGTH(nic->queues); i++) {
+		if (nic->queues[i] || nic->restored_channels[i])
+			saved->open_channels |= UINT64_C(1) << i;
+	}
+	gather_messages(nic, saved);
+	saved->counters = *switch_port_counters(nic->port);
+	saved->portal_count = nic->portals.count;
+	memcpy(saved->portals, nic->portals.portals, sizeof(saved->portals));
+}
+
 static void rest_and_gather(void *ctx)
 {
 	struct move_call *call = ctx;
@@ -141,17 +154,11 @@ static void rest_and_gather(void *ctx)
 	}
 	if (nic->phase == NIC_RUNNING)
 		rest(nic);
-	memcpy(saved->mac, nic->config.mac, sizeof(saved->mac));
-	nvsp_session_save(nic->nvsp, &saved->nvsp);
-	rndis_control_save(nic->rndis, &saved->rndis);
-	gather_channels(nic, saved);
-	gather_messages(nic, saved);
-	saved->counters = *switch_port_counters(nic->port);
+	nic_gather(nic, saved);
+	gather_held(nic, saved);
 	saved->vlan_count =
 		vswitch_port_vlans(nic->path->sw, nic->port, rndis_control_address(nic->rndis),
 				   saved->vlans, SAVED_MAX_VLANS);
-	saved->portal_count = nic->portals.count;
-	memcpy(saved->portals, nic->portals.portals, sizeof(saved->portals));
 }
 
 int nic_save(struct nic *nic, struct state_writer *writer)
@@ -198,6 +205,8 @@ static int make_channels(struct nic *nic, uint64_t open_channels)
 		nic->restored_channels[i] = malloc(sizeof(*nic->restored_channels[i]));
 		if (!nic->restored_channels[i])
 			return -ENOMEM;
+		nic->restored_channels[i]->has_in_index = false;
+		nic->restored_channels[i]->generation = 0;
 		for (size_t id = 0; id < QUEUE_MAX_TRANSACTIONS; id++)
 			nic->restored_channels[i]->chains[id] = RX_NO_SECTION;
 	}
@@ -230,28 +239,24 @@ static int restore_held(struct nic *nic, const struct saved_nic *saved)
 	return err;
 }
 
-static void restore(void *ctx)
+int nic_apply(struct nic *nic, const struct saved_nic *saved)
 {
-	struct move_call *call = ctx;
-	struct nic *nic = call->nic;
-	const struct saved_nic *saved = call->saved;
+	int err;
 
 	/* An incoming NIC has no queue before it was restored. */
 	if (nic->phase != NIC_INCOMING || nic->restored ||
-	    memcmp(saved->mac, nic->config.mac, sizeof(saved->mac)) != 0) {
-		call->err = -EINVAL;
-		return;
-	}
-	call->err = nvsp_session_restore(nic->nvsp, &saved->nvsp);
-	if (!call->err)
-		call->err = rndis_control_restore(nic->rndis, &saved->rndis);
-	if (!call->err)
-		call->err = make_channels(nic, saved->open_channels);
-	if (!call->err)
-		call->err = restore_held(nic, saved);
-	if (call->err) {
+	    memcmp(saved->mac, nic->config.mac, sizeof(saved->mac)) != 0)
+		return -EINVAL;
+	err = nvsp_session_restore(nic->nvsp, &saved->nvsp);
+	if (!err)
+		err = rndis_control_restore(nic->rndis, &saved->rndis);
+	if (!err)
+		err = make_channels(nic, saved->open_channels);
+	if (!err)
+		err = restore_held(nic, saved);
+	if (err) {
 		nic_control_reset(nic);
-		return;
+		return err;
 	}
 	for (uint32_t i = 0; i < saved->message_count; i++)
 		nic_control_queue(nic, saved->messages[i].is_rndis, saved->messages[i].bytes,
@@ -263,6 +268,16 @@ static void restore(void *ctx)
 	memcpy(nic->portals.portals, saved->portals, sizeof(saved->portals));
 	nic->restored = true;
 	nic_notice(nic);
+	return 0;
+}
+
+static void restore(void *ctx)
+{
+	struct move_call *call = ctx;
+
+	call->err = nic_apply(call->nic, call->saved);
+	if (call->err == 0 && call->nic->journal)
+		nic_journal_restored(call->nic);
 }
 
 int nic_restore(struct nic *nic, const void *bytes, size_t length)
@@ -309,6 +324,16 @@ static int add_sources(struct nic *nic)
 	return 0;
 }
 
+/* What was signalled to a VP before may be lost, with the flag still set: the guest shall look. */
+static void signal_anew(const struct event_signal *signal)
+{
+	const uint64_t one = 1;
+
+	event_signal_raise(signal);
+	if (signal->irqfd >= 0 && write(signal->irqfd, &one, sizeof(one)) < 0)
+		log_warn_limited("a channel is not signalled: %s", strerror(errno));
+}
+
 static void resume(void *ctx)
 {
 	struct move_call *call = ctx;
@@ -323,6 +348,9 @@ static void resume(void *ctx)
 		return;
 	nic->phase = NIC_RUNNING;
 	nic_forget_restored(nic); /* of channels that nobody opened */
+	if (nic->restored && !nic->queues[0] && nvsp_session_version(nic->nvsp))
+		nic_control_reset(nic); /* the guest has closed it meanwhile */
+	nic_control_changed(nic);
 	up = rndis_control_packet_filter(nic->rndis) != 0;
 	if (up && !nic->up)
 		switch_port_set_up(nic->path->sw, nic->port, true);
@@ -332,12 +360,14 @@ static void resume(void *ctx)
 			ring_mask(&nic->queues[i]->in); /* it is being polled */
 	}
 	deliver_held(nic);
-	switch_port_touch(nic->path->sw, nic->port);
-	vswitch_flush(nic->path->sw);
-	/* What was signalled to a VP before may be lost: the guest shall look. */
 	for (size_t i = 0; i < ARRAY_LENGTH(nic->queues); i++) {
 		if (nic->queues[i])
-			event_signal_raise(&nic->queues[i]->signal);
+			queue_mark_dirty(nic->queues[i]); /* packets may have been skipped */
+	}
+	vswitch_flush(nic->path->sw);
+	for (size_t i = 0; i < ARRAY_LENGTH(nic->queues); i++) {
+		if (nic->queues[i])
+			signal_anew(&nic->queues[i]->signal);
 	}
 	nic_notice(nic);
 }

@@ -38,13 +38,66 @@ void queue_mark_dirty(struct queue *queue)
 	switch_port_touch(queue->nic->path->sw, queue->nic->port);
 }
 
+static struct journal *queue_journal(const struct queue *queue)
+{
+	return queue_is_broken(queue) ? NULL : queue->nic->journal;
+}
+
+static void journal_return_chain(const struct queue *queue, uint32_t chain)
+{
+	while (queue->nic->journal && chain != RX_NO_SECTION) {
+		journal_return(queue->nic->journal, chain);
+		chain = queue->nic->rx_buffer.next[chain];
+	}
+}
+
+/* Returned sections may be lent again. */
+static void free_returned(struct queue *queue)
+{
+	for (uint16_t i = 0; i < queue->returned_count; i++) {
+		uint16_t id = queue->returned_ids[i];
+
+		rx_buffer_release(&queue->nic->rx_buffer, queue->chains[id]);
+		queue->chains[id] = RX_NO_SECTION;
+		queue->free_ids[queue->free_id_count++] = id;
+		queue->returned[id / 64] &= ~(UINT64_C(1) << id % 64);
+	}
+	queue->returned_count = 0;
+}
+
 void queue_flush(struct queue *queue)
 {
-	bool owed = ring_publish_write(&queue->out) || queue->signal_owed;
+	struct journal *journal = queue_journal(queue);
+	bool owed = queue->signal_owed;
 
+	/* The order is the journal's: see journal.h. */
+	if (journal) {
+		if (queue->sub_index == 0)
+			nic_journal_control(queue->nic);
+		journal_commit(journal, queue->sub_index, queue->generation++,
+			       queue->out.local_index, queue->in.local_index);
+	}
+	owed |= ring_publish_write(&queue->out);
+	for (uint16_t i = 0; i < queue->returned_count; i++)
+		journal_return_chain(queue, queue->chains[queue->returned_ids[i]]);
+	owed |= ring_publish_read(&queue->in);
+	free_returned(queue);
 	queue->signal_owed = false;
 	if (owed)
 		event_signal_raise(&queue->signal);
+}
+
+void queue_begin(struct queue *queue)
+{
+	const struct journal_ring ring = {queue->gpadl_id, queue->downstream_page_offset};
+	const struct journal_record record = {
+		.generation = queue->generation++,
+		.out_index = queue->out.local_index,
+		.in_index = queue->in.local_index,
+	};
+
+	if (queue->nic->journal)
+		journal_begin_channel(queue->nic->journal, queue->sub_index, &ring, &record);
 }
 
 /* ---- to the guest ---- */
@@ -56,28 +109,19 @@ void queue_reset_transactions(struct queue *queue, bool release)
 	if (limit > QUEUE_MAX_TRANSACTIONS)
 		limit = QUEUE_MAX_TRANSACTIONS;
 	for (uint32_t i = 0; i < QUEUE_MAX_TRANSACTIONS; i++) {
-		if (release)
+		if (release) {
+			journal_return_chain(queue, queue->chains[i]);
 			rx_buffer_release(&queue->nic->rx_buffer, queue->chains[i]);
+		}
 		queue->chains[i] = RX_NO_SECTION;
 	}
 	/* DPDK's driver uses ids as an index below the number of sections. 0 is left out, so that
 	 * no guest takes it for the absence of one. */
+	queue->returned_count = 0;
+	memset(queue->returned, 0, sizeof(queue->returned));
 	queue->free_id_count = 0;
 	for (uint32_t id = limit; id > 1; id--)
 		queue->free_ids[queue->free_id_count++] = (uint16_t)(id - 1);
-}
-
-void queue_adopt_transactions(struct queue *queue, const struct restored_channel *restored)
-{
-	uint16_t free_ids = 0;
-
-	queue_reset_transactions(queue, false);
-	memcpy(queue->chains, restored->chains, sizeof(queue->chains));
-	for (uint16_t i = 0; i < queue->free_id_count; i++) {
-		if (queue->chains[queue->free_ids[i]] == RX_NO_SECTION)
-			queue->free_ids[free_ids++] = queue->free_ids[i];
-	}
-	queue->free_id_count = free_ids;
 }
 
 uint32_t queue_rx_room(struct queue *queue)
@@ -112,6 +156,10 @@ int queue_rx_send(struct queue *queue, uint32_t channel_type, const struct trans
 		return err;
 	queue->free_id_count--;
 	queue->chains[id] = chain;
+	for (; queue->nic->journal && chain != RX_NO_SECTION; chain = nic->rx_buffer.next[chain])
+		journal_lend(queue->nic->journal,
+			     &(struct held_section){chain, (uint16_t)queue->sub_index, id},
+			     queue->generation);
 	queue_mark_dirty(queue);
 	return 0;
 }
@@ -124,9 +172,56 @@ static void take_completion(struct queue *queue, uint64_t id)
 				 queue->nic->config.name, (unsigned long long)id);
 		return;
 	}
-	rx_buffer_release(&queue->nic->rx_buffer, queue->chains[id]);
-	queue->chains[id] = RX_NO_SECTION;
-	queue->free_ids[queue->free_id_count++] = (uint16_t)id;
+	if (queue->returned[id / 64] & UINT64_C(1) << id % 64)
+		return; /* twice in one round: the first one counts */
+	if (queue->returned_count == QUEUE_MAX_RETURNED)
+		queue_flush(queue); /* cannot be: a poll reads fewer packets */
+	queue->returned[id / 64] |= UINT64_C(1) << id % 64;
+	queue->returned_ids[queue->returned_count++] = (uint16_t)id;
+}
+
+/* Goes on behind packets that another netvspd has answered, and whose sections it may not have
+ * taken back. */
+static void skip_answered(struct queue *queue, uint32_t in_index)
+{
+	int64_t readable = ring_readable_bytes(&queue->in);
+	struct packet packet;
+	uint32_t distance;
+
+	if (in_index >= queue->in.data_bytes || readable < 0)
+		return;
+	distance = in_index >= queue->in.local_index
+			   ? in_index - queue->in.local_index
+			   : queue->in.data_bytes - queue->in.local_index + in_index;
+	if (distance > readable)
+		return; /* it was published, and the guest has gone on */
+	while (queue->in.local_index != in_index &&
+	       packet_read(&queue->in, queue->nic->scratch, sizeof(queue->nic->scratch), &packet) >
+		       0) {
+		if (packet.type == PACKET_COMPLETION &&
+		    packet.transaction_id < QUEUE_MAX_TRANSACTIONS &&
+		    queue->chains[packet.transaction_id] != RX_NO_SECTION)
+			take_completion(queue, packet.transaction_id);
+		if (queue->returned_count == QUEUE_MAX_RETURNED)
+			free_returned(queue);
+	}
+	free_returned(queue);
+}
+
+void queue_adopt_transactions(struct queue *queue, const struct restored_channel *restored)
+{
+	uint16_t free_ids = 0;
+
+	queue_reset_transactions(queue, false);
+	memcpy(queue->chains, restored->chains, sizeof(queue->chains));
+	for (uint16_t i = 0; i < queue->free_id_count; i++) {
+		if (queue->chains[queue->free_ids[i]] == RX_NO_SECTION)
+			queue->free_ids[free_ids++] = queue->free_ids[i];
+	}
+	queue->free_id_count = free_ids;
+	queue->generation = restored->generation + 1;
+	if (restored->has_in_index && !queue_is_broken(queue))
+		skip_answered(queue, restored->in_index);
 }
 
 /* ---- from the guest ---- */
@@ -342,10 +437,8 @@ static unsigned int queue_poll(void *ctx)
 	if (queue_is_broken(queue))
 		report_broken(queue);
 	forward_batch(queue);
-	if (done > 0) {
-		queue->signal_owed |= ring_publish_read(&queue->in);
-		queue_mark_dirty(queue);
-	}
+	if (done > 0)
+		queue_mark_dirty(queue); /* what was read is published by the flush */
 	return done;
 }
 
@@ -432,6 +525,7 @@ int queue_create(struct nic *nic, const struct gpadl *gpadl, const struct nic_ch
 	queue->nic = nic;
 	queue->sub_index = channel->sub_index;
 	queue->gpadl_id = channel->gpadl_id;
+	queue->downstream_page_offset = channel->downstream_page_offset;
 	err = gpadl_view_create(nic->memory, gpadl, 0, channel->downstream_page_offset,
 				&queue->in_view);
 	if (!err)

@@ -119,6 +119,24 @@ int vsp_handle_restore(struct connection *connection, struct request *request, s
 	return err;
 }
 
+int vsp_handle_journal(struct connection *connection, struct request *request, struct reply *reply)
+{
+	const struct vsp_journal *message = request->bytes;
+	int err;
+
+	(void)reply;
+	if (!connection->nic)
+		return -EBADMSG;
+	if (message->flags & ~VSP_JOURNAL_RECOVER)
+		return -EINVAL;
+	err = nic_keep_journal(connection->nic, request->fds[0],
+			       message->flags & VSP_JOURNAL_RECOVER);
+	if (err && err != -ENODATA)
+		log_warn_limited("%s: its journal is refused: %s", connection->name,
+				 strerror(-err));
+	return err;
+}
+
 /* ---- resume ---- */
 
 /* The next announcement, and a timer for the one after it. */

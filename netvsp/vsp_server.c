@@ -447,6 +447,7 @@ static const struct request_kind request_kinds[] = {
 	[VSP_RESUME] = {vsp_handle_resume, sizeof(struct vsp_resume), true, 0, 0},
 	[VSP_DEPART] = {vsp_handle_depart, sizeof(struct vsp_header), true, 0, 0},
 	[VSP_INJECT] = {vsp_handle_inject, sizeof(struct vsp_frame), false, 0, 0},
+	[VSP_JOURNAL] = {vsp_handle_journal, sizeof(struct vsp_journal), true, 1, 1},
 	[VSP_INFO] = {vsp_handle_info, sizeof(struct vsp_header), true, 0, 0},
 	[VSP_PORTALS] = {vsp_handle_portals, sizeof(struct vsp_header), true, 0, 0},
 	[VSP_PROBE] = {vsp_handle_probe, sizeof(struct vsp_probe), true, 0, 0},

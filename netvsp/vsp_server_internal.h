@@ -91,6 +91,7 @@ int vsp_handle_restore(struct connection *connection, struct request *request, s
 int vsp_handle_resume(struct connection *connection, struct request *request, struct reply *reply);
 int vsp_handle_depart(struct connection *connection, struct request *request, struct reply *reply);
 int vsp_handle_inject(struct connection *connection, struct request *request, struct reply *reply);
+int vsp_handle_journal(struct connection *connection, struct request *request, struct reply *reply);
 int vsp_handle_info(struct connection *connection, struct request *request, struct reply *reply);
 int vsp_handle_portals(struct connection *connection, struct request *request, struct reply *reply);
 int vsp_handle_probe(struct connection *connection, struct request *request, struct reply *reply);

@@ -49,6 +49,7 @@ enum vsp_type {
 	VSP_INFO = 15,
 	VSP_PORTALS = 16,
 	VSP_PROBE = 17,
+	VSP_JOURNAL = 18,
 	VSP_SUB_CHANNELS = VSP_NOTIFY | 1, /* netvspd → vmwp: offer this many sub-channels */
 	VSP_NIC_STATE = VSP_NOTIFY | 2,	 /* netvspd → vmwp: what the guest negotiated, for show */
 	VSP_LATE_FRAME = VSP_NOTIFY | 3, /* netvspd → vmwp, after DEPART: a frame for the guest */
@@ -168,6 +169,26 @@ struct vsp_stats {
 struct vsp_state {
 	struct vsp_header header;
 	uint64_t size_bytes; /* 1..VSP_MAX_STATE_BYTES */
+};
+
+#define VSP_JOURNAL_BYTES   524288u
+#define VSP_JOURNAL_RECOVER 1u
+
+/*
+ * A netvspd that dies must not cost the guest its NIC. fds: a memfd of at least VSP_JOURNAL_BYTES,
+ * zeroed, sealed against shrinking, that vmwp keeps; opaque to it. Given once, before the first
+ * channel is opened, netvspd keeps in it what a successor needs. When the connection is lost, vmwp
+ * gives the successor the same journal with VSP_JOURNAL_RECOVER, in the place of RESTORE: NIC with
+ * VSP_NIC_INCOMING, GPADL_ADD for each GPADL that is still lent, JOURNAL, CHANNEL_OPEN with
+ * VSP_CHANNEL_RESTORED for each channel that is still open, RESUME. The guest runs all the while.
+ * Status: -EPERM, -EINVAL; -EBUSY: a channel is open; -ENODATA: there is nothing to go on with
+ * (the guest had not begun, or was in the middle of it: the journal is taken all the same, and the
+ * vNIC is new); RESTORE's. After another refusal the connection is of no use.
+ */
+struct vsp_journal {
+	struct vsp_header header;
+	uint32_t flags; /* VSP_JOURNAL_* */
+	uint32_t reserved;
 };
 
 /* The guest has a new place: announce it to the network (RARP, repeated) and tell the guest that

@@ -230,6 +230,61 @@ static int range_received(struct fake_netvsc *nv, uint32_t index, uint32_t offse
 	return control_received(nv, length);
 }
 
+/* Forgets what was lent before, if the buffer is another one. */
+static int lent_prepare(struct fake_netvsc *nv)
+{
+	if (nv->lent_next && nv->lent_count == nv->info.recv_section_count)
+		return 0;
+	free(nv->lent_next);
+	nv->lent_count = nv->info.recv_section_count;
+	nv->lent_next = calloc(nv->lent_count ? nv->lent_count : 1, sizeof(*nv->lent_next));
+	if (!nv->lent_next)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < nv->lent_count; i++)
+		nv->lent_next[i] = FAKE_NOT_LENT;
+	for (size_t i = 0; i < FAKE_MAX_CHANNELS; i++)
+		for (size_t id = 0; id < FAKE_MAX_TRANSACTIONS; id++)
+			nv->lent_head[i][id] = FAKE_NO_SLOT;
+	return 0;
+}
+
+static int lent_take(struct fake_netvsc *nv, uint32_t index, uint64_t transaction_id,
+		     uint32_t offset)
+{
+	uint32_t section = offset / nv->info.recv_section_bytes;
+
+	if (transaction_id >= FAKE_MAX_TRANSACTIONS || section >= nv->lent_count)
+		return fake_violate(nv, "transaction %llu of section %u",
+				    (unsigned long long)transaction_id, section);
+	if (nv->lent_next[section] != FAKE_NOT_LENT)
+		return fake_violate(nv, "section %u is lent twice", section);
+	nv->lent_next[section] = nv->lent_head[index][transaction_id];
+	nv->lent_head[index][transaction_id] = section;
+	return 0;
+}
+
+static void lent_give(struct fake_netvsc *nv, uint32_t index, uint64_t transaction_id)
+{
+	uint32_t section;
+
+	if (!nv->lent_next || transaction_id >= FAKE_MAX_TRANSACTIONS)
+		return;
+	section = nv->lent_head[index][transaction_id];
+	while (section != FAKE_NO_SLOT) {
+		uint32_t next = nv->lent_next[section];
+
+		nv->lent_next[section] = FAKE_NOT_LENT;
+		section = next;
+	}
+	nv->lent_head[index][transaction_id] = FAKE_NO_SLOT;
+}
+
+void fake_lent_forget(struct fake_netvsc *nv)
+{
+	free(nv->lent_next);
+	nv->lent_next = NULL;
+}
+
 static void give_back(struct fake_netvsc *nv, uint32_t index, uint64_t transaction_id)
 {
 	struct nvsp_rndis_complete done = {
@@ -237,6 +292,7 @@ static void give_back(struct fake_netvsc *nv, uint32_t index, uint64_t transacti
 		.status = htole32(NVSP_STATUS_SUCCESS),
 	};
 
+	lent_give(nv, index, transaction_id);
 	/* The ring has room: it is sized for more than all that can be on its way. */
 	if (packet_write_completion(&nv->channels[index].out, transaction_id, &done, sizeof(done)))
 		fake_violate(nv, "no room to give a receive buffer back");
@@ -281,6 +337,14 @@ static int transfer_received(struct fake_netvsc *nv, uint32_t index, const struc
 	if (packet->range_count > NVSP_MAX_RANGES_RSC)
 		return fake_violate(nv, "%u ranges in a packet", packet->range_count);
 	nv->counts.rx_packets++;
+	rc = lent_prepare(nv);
+	if (rc == 0 && packet->transaction_id < FAKE_MAX_TRANSACTIONS &&
+	    nv->lent_head[index][packet->transaction_id] != FAKE_NO_SLOT)
+		rc = fake_violate(nv, "transaction %llu is given twice",
+				  (unsigned long long)packet->transaction_id);
+	for (uint32_t i = 0; i < packet->range_count && rc == 0; i++)
+		rc = lent_take(nv, index, packet->transaction_id,
+			       get_le32(packet->ranges + 8 * (size_t)i + 4));
 	for (uint32_t i = 0; i < packet->range_count && rc == 0; i++)
 		rc = range_received(nv, index, get_le32(packet->ranges + 8 * (size_t)i + 4),
 				    get_le32(packet->ranges + 8 * (size_t)i),
@@ -698,5 +762,6 @@ void fake_netvsc_destroy(struct fake_netvsc *nv)
 	fake_pages_destroy(nv->control);
 	free(nv->section_busy);
 	free(nv->held);
+	free(nv->lent_next);
 	free(nv);
 }

@@ -11,11 +11,13 @@
 #include "tests/fake_guest/fake_space.h"
 #include "vmbus/ring.h"
 
-#define FAKE_MAX_CHANNELS 64
-#define FAKE_TX_SLOTS	  512
-#define FAKE_PAGE_SLOTS	  32
-#define FAKE_SLOT_PAGES	  18 /* 64 KiB and a header */
-#define FAKE_NO_SLOT	  UINT32_MAX
+#define FAKE_MAX_CHANNELS     64
+#define FAKE_TX_SLOTS	      512
+#define FAKE_PAGE_SLOTS	      32
+#define FAKE_SLOT_PAGES	      18 /* 64 KiB and a header */
+#define FAKE_NO_SLOT	      UINT32_MAX
+#define FAKE_NOT_LENT	      (UINT32_MAX - 1)
+#define FAKE_MAX_TRANSACTIONS 4096
 
 struct fake_channel {
 	bool open;
@@ -76,6 +78,11 @@ struct fake_netvsc {
 	size_t response_bytes;
 	bool response_here;
 
+	/* Receive sections that the host has lent: chains by channel and transaction. */
+	uint32_t *lent_next; /* by section; FAKE_NOT_LENT, or the next one */
+	uint32_t lent_count;
+	uint32_t lent_head[FAKE_MAX_CHANNELS][FAKE_MAX_TRANSACTIONS];
+
 	bool hold;
 	struct fake_held *held;
 	size_t held_count, held_room;
@@ -87,6 +94,8 @@ struct fake_netvsc {
 
 int fake_violate(struct fake_netvsc *nv, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
+/* A new receive buffer: nothing of it is lent. */
+void fake_lent_forget(struct fake_netvsc *nv);
 int fake_channel_open(struct fake_netvsc *nv, uint32_t index);
 /* Closes it and tears its ring down. */
 int fake_channel_close(struct fake_netvsc *nv, uint32_t index);

@@ -129,6 +129,7 @@ static int recv_buffer_give(struct fake_netvsc *nv)
 		return fake_violate(nv, "receive buffer: %u sections of %u",
 				    nv->info.recv_section_count, nv->info.recv_section_bytes);
 	nv->recv_given = true;
+	fake_lent_forget(nv);
 	return 0;
 }
 

@@ -5,10 +5,12 @@
 #include "tests/fake_guest/vsp_guest.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -38,6 +40,7 @@ struct vsp_guest {
 	struct fake_space *space;
 	int socket;
 	int parked_socket; /* of the netvspd that the vNIC has left; -1: none */
+	int journal_fd;	   /* -1: none */
 	int received_fd;   /* that came with the message in hand; -1: none */
 	const struct fake_pages *gpadls[MAX_GPADLS];
 	int timeout_ms;
@@ -213,6 +216,7 @@ int vsp_guest_create(const struct vsp_guest_config *config, struct vsp_guest **g
 	new->socket = -1;
 	new->parked_socket = -1;
 	new->received_fd = -1;
+	new->journal_fd = -1;
 	new->timeout_ms = config->timeout_ms ? config->timeout_ms : 20000;
 	for (size_t i = 0; i < MAX_CHANNELS; i++)
 		new->channels[i] = (struct guest_channel){.kick = -1, .irqfd = -1};
@@ -257,6 +261,8 @@ void vsp_guest_destroy(struct vsp_guest *guest)
 	vsp_guest_forget_old(guest);
 	if (guest->received_fd >= 0)
 		close(guest->received_fd);
+	if (guest->journal_fd >= 0)
+		close(guest->journal_fd);
 	for (size_t i = 0; i < MAX_CHANNELS; i++)
 		channel_fds_close(&guest->channels[i]);
 	fake_space_destroy(guest->space);
@@ -465,6 +471,24 @@ int vsp_guest_save(struct vsp_guest *guest, int *state_fd, uint64_t *size_bytes)
 	return 0;
 }
 
+static int journal_send(struct vsp_guest *guest, uint32_t flags)
+{
+	struct vsp_journal journal = {.flags = flags};
+
+	return request(guest, &journal.header, VSP_JOURNAL, sizeof(journal), &guest->journal_fd, 1,
+		       sizeof(struct vsp_header));
+}
+
+int vsp_guest_keep_journal(struct vsp_guest *guest)
+{
+	guest->journal_fd = memfd_create("journal", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (guest->journal_fd < 0 || ftruncate(guest->journal_fd, VSP_JOURNAL_BYTES) < 0 ||
+	    fcntl(guest->journal_fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) < 0)
+		return -errno;
+	return journal_send(guest, 0);
+}
+
+/* The state: out of an fd, or (-1) of the journal. */
 static int arrival_send(struct vsp_guest *guest, int state_fd, uint64_t size_bytes)
 {
 	struct vsp_state state = {.size_bytes = size_bytes};
@@ -478,9 +502,11 @@ static int arrival_send(struct vsp_guest *guest, int state_fd, uint64_t size_byt
 		if (guest->gpadls[i])
 			rc = gpadl_send(guest, guest->gpadls[i]);
 	}
-	if (rc == 0)
+	if (rc == 0 && state_fd >= 0)
 		rc = request(guest, &state.header, VSP_RESTORE, sizeof(state), &state_fd, 1,
 			     sizeof(struct vsp_header));
+	if (rc == 0 && guest->journal_fd >= 0)
+		rc = journal_send(guest, state_fd >= 0 ? 0 : VSP_JOURNAL_RECOVER);
 	for (uint32_t i = 0; rc == 0 && i < MAX_CHANNELS; i++) {
 		if (guest->channels[i].open)
 			rc = channel_send(guest, i, VSP_CHANNEL_RESTORED);
@@ -504,6 +530,16 @@ int vsp_guest_arrive(struct vsp_guest *guest, const char *socket, int state_fd, 
 	vsp_guest_forget_old(guest);
 	guest->parked_socket = old;
 	return 0;
+}
+
+int vsp_guest_recover(struct vsp_guest *guest, const char *socket)
+{
+	int rc;
+
+	close(guest->socket);
+	guest->socket = unix_socket_connect(socket, SOCK_SEQPACKET);
+	rc = guest->socket < 0 ? guest->socket : arrival_send(guest, -1, 0);
+	return rc ? rc : vsp_guest_resume(guest, 0);
 }
 
 int vsp_guest_resume(struct vsp_guest *guest, uint32_t flags)

@@ -60,6 +60,11 @@ int vsp_guest_inject(struct vsp_guest *guest, const void *frame, size_t length);
 /* Ends the parked connection. */
 void vsp_guest_forget_old(struct vsp_guest *guest);
 
+/* Gives netvspd a journal: before the driver starts. */
+int vsp_guest_keep_journal(struct vsp_guest *guest);
+/* netvspd has died: a new one, on any path, goes on from the journal. */
+int vsp_guest_recover(struct vsp_guest *guest, const char *socket);
+
 /* Any request without fds; its reply into reply, at least reply_bytes of it where the status is 0.
  */
 int vsp_guest_ask(struct vsp_guest *guest, uint32_t type, struct vsp_header *message, size_t length,

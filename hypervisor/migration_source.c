@@ -58,10 +58,17 @@ void source_disconnect(struct source *source)
 {
 	struct migration_tls *tls, *memory_tls[MIGRATION_MAX_CONNECTIONS];
 	struct migration_page_sender *sender;
+	struct migration_page_stats stats;
 
 	pthread_mutex_lock(&source->lock);
 	tls = source->tls;
 	sender = source->sender;
+	if (sender) {
+		migration_page_sender_get_stats(sender, &stats);
+		source->status.bytes_sent = stats.bytes_sent;
+		source->status.bytes_zero = stats.bytes_zero;
+		source->status.rate = stats.rate;
+	}
 	memcpy(memory_tls, source->memory_tls, sizeof(memory_tls));
 	source->tls = NULL;
 	source->sender = NULL;

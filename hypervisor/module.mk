@@ -5,7 +5,7 @@ hypervisor_SRCS := acpi_tables.c api_migration.c api_server.c boot_linux.c bzima
 	synic.c uart.c vm.c vm_config.c vm_error.c vm_ic.c vm_lock.c vm_log.c vm_paths.c vm_portals.c vm_report.c vsp_client.c \
 	vsp_device.c vsp_link.c vsp_move.c vsp_query.c yaml_outline.c
 hypervisor_SRCS += migration.c migration_call.c migration_codec.c migration_file.c migration_message.c migration_pages_receive.c migration_pages_send.c migration_pause.c migration_rate.c migration_restore.c migration_save.c migration_socket.c migration_thread.c migration_tls.c migration_tls_credentials.c tls_files.c tls_files_inspect.c
-hypervisor_SRCS += vm_check.c vm_move.c vm_worker.c vmwp.c
+hypervisor_SRCS += vsp_recover.c vm_check.c vm_move.c vm_worker.c vmwp.c
 hypervisor_DEPS := base vmbus ic
 hypervisor_PKGS := libcyaml yaml-0.1 libmicrohttpd jansson gnutls liblz4 libzstd
 hypervisor_PROGS := vmwp

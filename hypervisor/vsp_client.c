@@ -59,7 +59,7 @@ static void on_notified(void *ctx, const struct vsp_header *message)
 	/* others are of a newer netvspd, and not meant for us */
 }
 
-static void link_drop(struct vsp_client *client)
+void vsp_client_disconnect(struct vsp_client *client)
 {
 	vsp_link_destroy(client->link);
 	client->link = NULL;
@@ -78,10 +78,18 @@ static void on_lost(void *ctx, const char *why)
 {
 	struct vsp_client *client = ctx;
 
-	if (client->ready)
+	bool was_ready = client->ready;
+
+	vsp_client_disconnect(client);
+	if (vsp_recover_begin(client)) {
+		if (was_ready)
+			log_error("%s: netvspd is lost: %s; the NIC waits until it is back",
+				  client->name, why);
+		return;
+	}
+	if (was_ready)
 		log_error("%s: netvspd is lost: %s; the guest's NIC is unplugged until it is back",
 			  client->name, why);
-	link_drop(client);
 	if (client->move.rests)
 		return; /* until vsp_client_resume() */
 	vsp_device_orphan(client);
@@ -162,6 +170,8 @@ static void on_made(void *ctx, uint64_t tag, int status, const struct vsp_header
 		return;
 	client->ready = true;
 	client->status.link = VM_NIC_CONNECTED;
+	if (client->move.recovering)
+		vsp_recover_replay(client);
 }
 
 static int memory_send(struct vsp_client *client)
@@ -211,8 +221,7 @@ static int nic_send(struct vsp_client *client)
 	return vsp_link_request(client->link, &message.header, NULL, 0, on_made, client, VSP_NIC);
 }
 
-/* Connects and sends the first three requests. Returns 0 or -errno. */
-static int link_start(struct vsp_client *client)
+int vsp_client_connect(struct vsp_client *client)
 {
 	struct vsp_hello hello = {.version = VSP_VERSION};
 	int socket = unix_socket_connect(client->config.nic->vsp_socket, SOCK_SEQPACKET);
@@ -232,7 +241,7 @@ static int link_start(struct vsp_client *client)
 	if (!result)
 		result = nic_send(client);
 	if (result)
-		link_drop(client);
+		vsp_client_disconnect(client);
 	return result;
 }
 
@@ -241,7 +250,7 @@ static int link_start(struct vsp_client *client)
 static int link_start_and_wait(struct vsp_client *client)
 {
 	struct deadline deadline = deadline_in_ms(START_DEADLINE_MS);
-	int result = link_start(client);
+	int result = vsp_client_connect(client);
 
 	while (!result && !client->ready) {
 		if (client->refusal)
@@ -254,7 +263,7 @@ static int link_start_and_wait(struct vsp_client *client)
 			vsp_link_pump(client->link, deadline_left_ms(deadline));
 	}
 	if (result)
-		link_drop(client);
+		vsp_client_disconnect(client);
 	event_timer_cancel(client->timer); /* a reconnect that on_lost() asked for */
 	client->timer = NULL;
 	return result;
@@ -269,14 +278,18 @@ static void on_timer(void *ctx)
 	int result;
 
 	client->timer = NULL;
+	if (client->move.recovering) {
+		vsp_recover_step(client);
+		return;
+	}
 	if (client->move.rests && !client->link)
 		return; /* until vsp_client_resume() */
 	if (client->link && client->refusal) {
 		log_warn_limited("%s: netvspd refuses the vNIC: %s", client->name,
 				 strerror(-client->refusal));
-		link_drop(client);
+		vsp_client_disconnect(client);
 	} else if (!client->link) {
-		(void)link_start(client);
+		(void)vsp_client_connect(client);
 	} else if (client->ready && !client->device) {
 		/* -EEXIST: the guest has not let go of the last one yet */
 		result = vsp_device_offer(client);
@@ -383,7 +396,7 @@ void vsp_client_destroy(struct vsp_client *client)
 	event_timer_cancel(client->timer);
 	vsp_link_destroy(client->link);
 	vsp_devices_free(client);
-	vsp_move_fini(client);
+	vsp_move_free_state(client);
 	free(client);
 }
 

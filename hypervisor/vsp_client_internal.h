@@ -11,17 +11,41 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
+#include "base/deadline.h"
 #include "hypervisor/vsp_client.h"
+#include "vmbus/server.h"
 #include "wire/vsp.h"
 
-struct vmbus_device;
+struct gpadl;
+struct vsp_device;
 struct vsp_link;
 
+/* As the guest has it open. */
 struct nic_channel {
-	int kick; /* -1: closed */
+	int kick;  /* -1: closed */
+	bool open; /* netvspd has said so */
 	uint32_t connection_id;
 	uint32_t relid;
 	uint32_t target_vp;
+	uint32_t gpadl_id; /* its ring's */
+	uint32_t downstream_page_offset;
+	uint8_t user_data[VMBUS_OPEN_USER_DATA_BYTES];
+};
+
+/* What the guest has lent and netvspd has taken, or is asked to. */
+struct nic_gpadl {
+	LIST_ENTRY(nic_gpadl) link;
+	const struct gpadl *gpadl; /* the bus's, until its teardown is done */
+};
+
+/* What the guest did while netvspd was being recovered. */
+struct nic_deferred {
+	STAILQ_ENTRY(nic_deferred) link;
+	void (*run)(struct vsp_device *nic, const struct nic_deferred *deferred);
+	uint32_t sub_index;
+	uint32_t number; /* a GPADL's id, or a VP */
+	const struct gpadl *gpadl;
+	struct vmbus_open_request request;
 };
 
 /* One offer of the NIC to the guest, from offer to release. */
@@ -30,6 +54,8 @@ struct vsp_device {
 	struct vsp_client *client; /* NULL once the link that it stood on is lost */
 	struct vsp_client *owner;
 	struct vmbus_device *device;
+	LIST_HEAD(, nic_gpadl) gpadls;
+	STAILQ_HEAD(, nic_deferred) deferred;
 	uint32_t channel_count;
 	struct nic_channel channels[];
 };
@@ -40,6 +66,12 @@ struct vsp_move {
 	bool rests;    /* saved, or incoming: the guest is told nothing */
 	uint8_t *state;
 	size_t state_bytes;
+	bool complete;	   /* the state is of all that the guest has: it can be made again of it */
+	bool recovering;   /* netvspd was lost: see vsp_recover.c */
+	bool resume_waits; /* until it is recovered */
+	bool announce;	   /* that resume's */
+	struct deadline recover_deadline; /* of resume_waits */
+	uint32_t replaying;		  /* answers that are to come */
 	bool restore_sent;
 	bool restore_answered;
 	int restore_status;
@@ -86,13 +118,38 @@ static inline struct vsp_link *vsp_device_link(const struct vsp_device *nic)
 
 /* vsp_client.c: connects again, or does what else is next, after that time. */
 void vsp_client_set_timer(struct vsp_client *client, uint32_t delay_ms);
+/* Connects and sends the first three requests. Returns 0 or -errno. */
+int vsp_client_connect(struct vsp_client *client);
+/* Ends the connection, without a word to the guest. */
+void vsp_client_disconnect(struct vsp_client *client);
 
 /* vsp_move.c: before the first restored channel opens, netvspd gets the state. Returns 0 or
  * -errno. */
 int vsp_move_send_state(struct vsp_client *client);
 /* VSP_LATE_FRAME. */
 void vsp_move_late_frame(struct vsp_client *client, const struct vsp_header *message);
-void vsp_move_fini(struct vsp_client *client);
+
+/* A memfd with the NIC's state. Returns the fd or -errno. */
+int vsp_move_state_fd(const struct vsp_client *client);
+void vsp_move_send_resume(struct vsp_client *client, bool announce);
+void vsp_move_free_state(struct vsp_client *client);
+
+/* vsp_recover.c */
+/* The link was lost. Returns whether the NIC is being recovered: then the guest is told nothing. */
+bool vsp_recover_begin(struct vsp_client *client);
+/* While it is being recovered: the timer's turn. */
+void vsp_recover_step(struct vsp_client *client);
+/* netvspd has made the vNIC anew. */
+void vsp_recover_replay(struct vsp_client *client);
+
+/* vsp_device.c */
+/* Fills the message of a GPADL or an open channel of the device as it was told before. Returns the
+ * message (to be freed) or NULL; the number of fds in *count, or -errno. */
+struct vsp_header *vsp_device_gpadl_message(const struct gpadl *gpadl);
+int vsp_device_open_message(const struct vsp_device *nic, uint32_t sub_index,
+			    struct vsp_channel_open *message, int fds[2]);
+/* Does what was put off. */
+void vsp_device_run_deferred(struct vsp_device *nic);
 
 /* Signals guest and netvspd on every open channel: what is in the rings is found. */
 void vsp_device_kick(struct vsp_device *nic);

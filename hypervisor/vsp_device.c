@@ -57,6 +57,25 @@ static void channel_disconnect(struct vsp_device *nic, uint32_t sub_index)
 	config->engine->disconnect_event(config->partition, channel->connection_id);
 	close(channel->kick);
 	channel->kick = -1;
+	channel->open = false;
+}
+
+static struct nic_gpadl *gpadl_find(const struct vsp_device *nic, uint32_t gpadl_id)
+{
+	struct nic_gpadl *at;
+
+	LIST_FOREACH(at, &nic->gpadls, link)
+	if (at->gpadl->id == gpadl_id)
+		return at;
+	return NULL;
+}
+
+static void gpadl_forget(struct nic_gpadl *gpadl)
+{
+	if (!gpadl)
+		return;
+	LIST_REMOVE(gpadl, link);
+	free(gpadl);
 }
 
 static void on_gpadl_added(void *ctx, uint64_t tag, int status, const struct vsp_header *reply)
@@ -64,37 +83,124 @@ static void on_gpadl_added(void *ctx, uint64_t tag, int status, const struct vsp
 	struct vsp_device *nic = ctx;
 
 	(void)reply;
+	if (status)
+		gpadl_forget(gpadl_find(nic, TAG_GPADL(tag)));
 	vmbus_server_gpadl_done(nic->device, TAG_SUB(tag), TAG_GPADL(tag), status);
 }
 
-static int gpadl_add(struct vsp_device *nic, uint32_t sub_index, const struct gpadl *gpadl)
+struct vsp_header *vsp_device_gpadl_message(const struct gpadl *gpadl)
 {
 	size_t ranges_bytes = gpadl_encode(gpadl, NULL, 0);
-	struct vsp_gpadl_add *message;
-	int result;
+	struct vsp_gpadl_add *message = calloc(1, sizeof(*message) + ranges_bytes);
 
-	if (!vsp_device_link(nic))
-		return -ENOTCONN;
-	if (ranges_bytes > VSP_MAX_MESSAGE_BYTES - GPADL_RANGES_OFFSET)
-		return -E2BIG;
-	message = calloc(1, sizeof(*message) + ranges_bytes);
 	if (!message)
-		return -ENOMEM;
+		return NULL;
 	vsp_header_fill(message, VSP_GPADL_ADD, GPADL_RANGES_OFFSET + ranges_bytes);
 	message->gpadl_id = gpadl->id;
 	message->range_count = gpadl->range_count;
 	gpadl_encode(gpadl, message->ranges, ranges_bytes);
-	result = vsp_link_request(nic->client->link, &message->header, NULL, 0, on_gpadl_added, nic,
-				  TAG(sub_index, gpadl->id));
-	free(message);
-	return result;
+	return &message->header;
 }
+
+static int gpadl_add(struct vsp_device *nic, uint32_t sub_index, const struct gpadl *gpadl)
+{
+	struct vsp_header *message;
+	struct nic_gpadl *kept;
+	int result;
+
+	if (!vsp_device_link(nic))
+		return -ENOTCONN;
+	if (gpadl_encode(gpadl, NULL, 0) > VSP_MAX_MESSAGE_BYTES - GPADL_RANGES_OFFSET)
+		return -E2BIG;
+	message = vsp_device_gpadl_message(gpadl);
+	kept = calloc(1, sizeof(*kept));
+	result = message && kept ? vsp_link_request(nic->client->link, message, NULL, 0,
+						    on_gpadl_added, nic, TAG(sub_index, gpadl->id))
+				 : -ENOMEM;
+	free(message);
+	if (result) {
+		free(kept);
+		return result;
+	}
+	kept->gpadl = gpadl;
+	LIST_INSERT_HEAD(&nic->gpadls, kept, link);
+	return 0;
+}
+
+/* ---- put off while netvspd is being recovered ---- */
+
+static bool is_recovering(const struct vsp_device *nic)
+{
+	return nic->client && nic->client->move.recovering;
+}
+
+/* Returns false out of memory. */
+static bool defer(struct vsp_device *nic, const struct nic_deferred *what)
+{
+	struct nic_deferred *kept = malloc(sizeof(*kept));
+
+	if (!kept)
+		return false;
+	*kept = *what;
+	STAILQ_INSERT_TAIL(&nic->deferred, kept, link);
+	return true;
+}
+
+void vsp_device_run_deferred(struct vsp_device *nic)
+{
+	struct nic_deferred *deferred;
+
+	while (!is_recovering(nic) && (deferred = STAILQ_FIRST(&nic->deferred)) != NULL) {
+		STAILQ_REMOVE_HEAD(&nic->deferred, link);
+		deferred->run(nic, deferred);
+		free(deferred);
+	}
+}
+
+static void nic_gpadl_created(void *ctx, uint32_t sub_index, const struct gpadl *gpadl);
+static void nic_gpadl_teardown(void *ctx, uint32_t sub_index, uint32_t gpadl_id);
+static void nic_channel_open(void *ctx, const struct vmbus_open_request *request);
+static void nic_channel_close(void *ctx, uint32_t sub_index);
+static void nic_channel_modify(void *ctx, uint32_t sub_index, uint32_t target_vp);
+
+static void run_gpadl_created(struct vsp_device *nic, const struct nic_deferred *deferred)
+{
+	nic_gpadl_created(nic, deferred->sub_index, deferred->gpadl);
+}
+
+static void run_gpadl_teardown(struct vsp_device *nic, const struct nic_deferred *deferred)
+{
+	nic_gpadl_teardown(nic, deferred->sub_index, deferred->number);
+}
+
+static void run_channel_open(struct vsp_device *nic, const struct nic_deferred *deferred)
+{
+	nic_channel_open(nic, &deferred->request);
+}
+
+static void run_channel_close(struct vsp_device *nic, const struct nic_deferred *deferred)
+{
+	nic_channel_close(nic, deferred->sub_index);
+}
+
+static void run_channel_modify(struct vsp_device *nic, const struct nic_deferred *deferred)
+{
+	nic_channel_modify(nic, deferred->sub_index, deferred->number);
+}
+
+/* ---- the bus's calls ---- */
 
 static void nic_gpadl_created(void *ctx, uint32_t sub_index, const struct gpadl *gpadl)
 {
+	const struct nic_deferred later = {
+		.run = run_gpadl_created, .sub_index = sub_index, .gpadl = gpadl};
 	struct vsp_device *nic = ctx;
-	int result = gpadl_add(nic, sub_index, gpadl);
+	int result;
 
+	if (is_recovering(nic))
+		result = defer(nic, &later) ? 0 : -ENOMEM;
+	else
+		result = gpadl_add(nic, sub_index, gpadl);
 	if (result)
 		vmbus_server_gpadl_done(nic->device, sub_index, gpadl->id, result);
 }
@@ -124,9 +230,14 @@ static bool request_firmly(struct vsp_device *nic, struct vsp_header *message, v
 
 static void nic_gpadl_teardown(void *ctx, uint32_t sub_index, uint32_t gpadl_id)
 {
+	const struct nic_deferred later = {
+		.run = run_gpadl_teardown, .sub_index = sub_index, .number = gpadl_id};
 	struct vsp_device *nic = ctx;
 	struct vsp_gpadl_remove message = {.gpadl_id = gpadl_id};
 
+	if (is_recovering(nic) && defer(nic, &later))
+		return;
+	gpadl_forget(gpadl_find(nic, gpadl_id));
 	vsp_header_fill(&message, VSP_GPADL_REMOVE, sizeof(message));
 	if (!request_firmly(nic, &message.header, on_gpadl_removed, TAG(sub_index, gpadl_id)))
 		vmbus_server_gpadl_teardown_done(nic->device, sub_index, gpadl_id);
@@ -138,6 +249,7 @@ static void on_channel_opened(void *ctx, uint64_t tag, int status, const struct 
 	uint32_t sub_index = TAG_SUB(tag);
 
 	(void)reply;
+	nic->channels[sub_index].open = !status;
 	if (status)
 		channel_disconnect(nic, sub_index);
 	else if (sub_index == 0 && nic->client)
@@ -158,6 +270,9 @@ static int channel_connect(struct vsp_device *nic, const struct vmbus_open_reque
 	channel->connection_id = request->connection_id;
 	channel->relid = request->relid;
 	channel->target_vp = request->target_vp;
+	channel->gpadl_id = request->gpadl_id;
+	channel->downstream_page_offset = request->downstream_page_offset;
+	memcpy(channel->user_data, request->user_data, sizeof(channel->user_data));
 	result = config->engine->connect_event(config->partition, request->connection_id,
 					       channel->kick);
 	if (result) {
@@ -167,16 +282,27 @@ static int channel_connect(struct vsp_device *nic, const struct vmbus_open_reque
 	return result;
 }
 
+int vsp_device_open_message(const struct vsp_device *nic, uint32_t sub_index,
+			    struct vsp_channel_open *message, int fds[2])
+{
+	const struct nic_channel *channel = &nic->channels[sub_index];
+
+	*message = (struct vsp_channel_open){
+		.sub_index = sub_index,
+		.gpadl_id = channel->gpadl_id,
+		.downstream_page_offset = channel->downstream_page_offset,
+		.target_vp = channel->target_vp,
+		.event_flag = channel->relid,
+	};
+	vsp_header_fill(message, VSP_CHANNEL_OPEN, sizeof(*message));
+	memcpy(message->user_data, channel->user_data, sizeof(message->user_data));
+	fds[0] = channel->kick;
+	return target_fd_add(nic->client, channel->target_vp, fds, 1);
+}
+
 static int channel_open(struct vsp_device *nic, const struct vmbus_open_request *request)
 {
-	struct vsp_channel_open message = {
-		.sub_index = request->sub_index,
-		.gpadl_id = request->gpadl_id,
-		.downstream_page_offset = request->downstream_page_offset,
-		.target_vp = request->target_vp,
-		.event_flag = request->relid,
-		.flags = request->restored ? VSP_CHANNEL_RESTORED : 0,
-	};
+	struct vsp_channel_open message;
 	int fds[2];
 	int count;
 	int result;
@@ -190,10 +316,8 @@ static int channel_open(struct vsp_device *nic, const struct vmbus_open_request 
 		result = channel_connect(nic, request);
 	if (result)
 		return result;
-	fds[0] = nic->channels[request->sub_index].kick;
-	count = target_fd_add(nic->client, request->target_vp, fds, 1);
-	vsp_header_fill(&message, VSP_CHANNEL_OPEN, sizeof(message));
-	memcpy(message.user_data, request->user_data, sizeof(message.user_data));
+	count = vsp_device_open_message(nic, request->sub_index, &message, fds);
+	message.flags = request->restored ? VSP_CHANNEL_RESTORED : 0;
 	result = count < 0
 			 ? count
 			 : vsp_link_request(nic->client->link, &message.header, fds, (size_t)count,
@@ -205,9 +329,14 @@ static int channel_open(struct vsp_device *nic, const struct vmbus_open_request 
 
 static void nic_channel_open(void *ctx, const struct vmbus_open_request *request)
 {
+	const struct nic_deferred later = {.run = run_channel_open, .request = *request};
 	struct vsp_device *nic = ctx;
-	int result = channel_open(nic, request);
+	int result;
 
+	if (is_recovering(nic))
+		result = defer(nic, &later) ? 0 : -ENOMEM;
+	else
+		result = channel_open(nic, request);
 	if (result) {
 		log_warn_limited("%s: channel %u not opened: %s", nic->owner->name,
 				 request->sub_index, strerror(-result));
@@ -229,9 +358,12 @@ static void on_channel_closed(void *ctx, uint64_t tag, int status, const struct 
 
 static void nic_channel_close(void *ctx, uint32_t sub_index)
 {
+	const struct nic_deferred later = {.run = run_channel_close, .sub_index = sub_index};
 	struct vsp_device *nic = ctx;
 	struct vsp_channel_close message = {.sub_index = sub_index};
 
+	if (is_recovering(nic) && defer(nic, &later))
+		return;
 	vsp_header_fill(&message, VSP_CHANNEL_CLOSE, sizeof(message));
 	channel_disconnect(nic, sub_index);
 	if (!request_firmly(nic, &message.header, on_channel_closed, TAG(sub_index, 0)))
@@ -250,11 +382,15 @@ static void on_channel_modified(void *ctx, uint64_t tag, int status, const struc
 
 static void nic_channel_modify(void *ctx, uint32_t sub_index, uint32_t target_vp)
 {
+	const struct nic_deferred later = {
+		.run = run_channel_modify, .sub_index = sub_index, .number = target_vp};
 	struct vsp_device *nic = ctx;
 	struct vsp_channel_modify message = {.sub_index = sub_index, .target_vp = target_vp};
 	int result = -ENOTCONN;
 	int fds[1];
 
+	if (is_recovering(nic) && defer(nic, &later))
+		return;
 	vsp_header_fill(&message, VSP_CHANNEL_MODIFY, sizeof(message));
 	if (vsp_device_link(nic))
 		result = target_fd_add(nic->client, target_vp, fds, 0);
@@ -294,8 +430,17 @@ void vsp_device_kick(struct vsp_device *nic)
 
 static void nic_free(struct vsp_device *nic)
 {
+	struct nic_deferred *deferred;
+	struct nic_gpadl *gpadl;
+
 	for (uint32_t i = 0; i < nic->channel_count; i++)
 		channel_disconnect(nic, i);
+	while ((gpadl = LIST_FIRST(&nic->gpadls)) != NULL)
+		gpadl_forget(gpadl);
+	while ((deferred = STAILQ_FIRST(&nic->deferred)) != NULL) {
+		STAILQ_REMOVE_HEAD(&nic->deferred, link);
+		free(deferred);
+	}
 	LIST_REMOVE(nic, link);
 	free(nic);
 }
@@ -331,6 +476,8 @@ int vsp_device_offer(struct vsp_client *client)
 	memcpy(offer.interface_id.bytes, config->instance_id, sizeof(offer.interface_id.bytes));
 	nic->client = client;
 	nic->owner = client;
+	LIST_INIT(&nic->gpadls);
+	STAILQ_INIT(&nic->deferred);
 	nic->channel_count = config->queues;
 	for (uint32_t i = 0; i < nic->channel_count; i++)
 		nic->channels[i].kick = -1;
@@ -353,7 +500,8 @@ void vsp_device_orphan(struct vsp_client *client)
 	if (!nic)
 		return;
 	nic->client = NULL;
-	vmbus_device_rescind(nic->device);
+	vsp_device_run_deferred(nic);
+	vmbus_device_rescind(nic->device); /* may free it */
 }
 
 void vsp_devices_free(struct vsp_client *client)

@@ -50,7 +50,7 @@ struct vsp_link {
 	struct request_queue unsent;
 	struct request_queue waiting; /* for a reply, oldest first */
 	int received_fd;	      /* that came with the message in hand; -1: none */
-	_Alignas(struct vsp_header) uint8_t buffer[VSP_MAX_MESSAGE_BYTES];
+	_Alignas(uint64_t) uint8_t buffer[VSP_MAX_MESSAGE_BYTES];
 };
 
 static void request_free_message(struct vsp_request *request)

@@ -18,15 +18,18 @@
 
 /* Frames on their way to netvspd; more are dropped, as a full queue of a switch would. */
 #define MAX_INJECTING 512
+/* How long a guest that runs waits for a netvspd that was lost at rest, before it is told. */
+#define RECOVER_MS 10000
 
 static void state_free(struct vsp_move *move)
 {
+	move->complete = false;
 	free(move->state);
 	move->state = NULL;
 	move->state_bytes = 0;
 }
 
-void vsp_move_fini(struct vsp_client *client)
+void vsp_move_free_state(struct vsp_client *client)
 {
 	state_free(&client->move);
 }
@@ -63,6 +66,7 @@ static int state_take(struct vsp_move *move, int fd, uint64_t size_bytes)
 		length += (size_t)got;
 	}
 	move->state_bytes = length;
+	move->complete = true;
 	return 0;
 }
 
@@ -96,7 +100,7 @@ int vsp_client_save(struct vsp_client *client, vsp_client_done_fn done, void *ct
 	struct vsp_header message;
 	int result;
 
-	if (move->rests || move->done)
+	if (move->rests || move->done || move->recovering)
 		return -EBUSY;
 	if (!client->ready || !client->device || has_orphan(client))
 		return -ENOTCONN;
@@ -134,8 +138,9 @@ int vsp_client_set_state(struct vsp_client *client, const void *state, size_t le
 	return 0;
 }
 
-static int state_fd_make(const struct vsp_move *move)
+int vsp_move_state_fd(const struct vsp_client *client)
 {
+	const struct vsp_move *move = &client->move;
 	const int seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL;
 	int fd = memfd_create("lunar-nic-state", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	int result = 0;
@@ -166,6 +171,7 @@ static void on_restored(void *ctx, uint64_t tag, int status, const struct vsp_he
 	(void)reply;
 	client->move.restore_answered = true;
 	client->move.restore_status = status;
+	client->move.complete = !status && client->move.done;
 	if (status)
 		log_error("%s: netvspd does not take the NIC's state: %s", client->name,
 			  strerror(-status));
@@ -185,7 +191,7 @@ int vsp_move_send_state(struct vsp_client *client)
 		return -ENOTCONN;
 	if (!move->state)
 		return -EPROTO;
-	fd = state_fd_make(move);
+	fd = vsp_move_state_fd(client);
 	if (fd < 0)
 		return fd;
 	vsp_header_fill(&message, VSP_RESTORE, sizeof(message));
@@ -204,8 +210,10 @@ int vsp_client_restore(struct vsp_client *client, vsp_client_done_fn done, void 
 		return result;
 	move->done = done;
 	move->done_ctx = ctx;
-	if (move->restore_answered)
+	if (move->restore_answered) {
+		move->complete = !move->restore_status;
 		done_call(move, move->restore_status);
+	}
 	return 0;
 }
 
@@ -220,22 +228,11 @@ static void on_resumed(void *ctx, uint64_t tag, int status, const struct vsp_hea
 		vsp_link_lose(client->link, "it does not let the NIC go on");
 }
 
-void vsp_client_resume(struct vsp_client *client, bool announce)
+void vsp_move_send_resume(struct vsp_client *client, bool announce)
 {
-	struct vsp_move *move = &client->move;
 	struct vsp_resume message = {.flags = announce ? VSP_RESUME_ANNOUNCE : 0};
 
-	if (!move->rests)
-		return;
-	move->rests = false;
-	move->incoming = false;
-	move->done = NULL;
-	state_free(move);
-	if (!client->link) { /* lost meanwhile */
-		vsp_device_orphan(client);
-		vsp_client_set_timer(client, 0);
-		return;
-	}
+	client->move.incoming = false;
 	vsp_header_fill(&message, VSP_RESUME, sizeof(message));
 	if (vsp_link_request(client->link, &message.header, NULL, 0, on_resumed, client, 0)) {
 		vsp_link_lose(client->link, "a request could not be sent");
@@ -243,6 +240,30 @@ void vsp_client_resume(struct vsp_client *client, bool announce)
 	}
 	if (client->device)
 		vsp_device_kick(client->device);
+}
+
+void vsp_client_resume(struct vsp_client *client, bool announce)
+{
+	struct vsp_move *move = &client->move;
+
+	if (!move->rests)
+		return;
+	move->rests = false;
+	move->done = NULL;
+	if (move->recovering) {
+		move->resume_waits = true;
+		move->announce = announce;
+		move->recover_deadline = deadline_in_ms(RECOVER_MS);
+		return;
+	}
+	state_free(move);
+	if (!client->link) { /* lost meanwhile */
+		move->incoming = false;
+		vsp_device_orphan(client);
+		vsp_client_set_timer(client, 0);
+		return;
+	}
+	vsp_move_send_resume(client, announce);
 }
 
 static void on_departed(void *ctx, uint64_t tag, int status, const struct vsp_header *reply)
@@ -261,6 +282,10 @@ void vsp_client_depart(struct vsp_client *client, vsp_client_frame_fn fn, void *
 
 	client->move.late_frame = fn;
 	client->move.late_frame_ctx = ctx;
+	state_free(&client->move); /* nobody goes on with it here */
+	if (client->move.recovering)
+		vsp_client_disconnect(client);
+	client->move.recovering = false;
 	if (!client->link)
 		return;
 	vsp_header_fill(&message, VSP_DEPART, sizeof(message));
@@ -294,8 +319,9 @@ void vsp_client_inject(struct vsp_client *client, const void *frame, size_t leng
 	struct vsp_move *move = &client->move;
 	struct vsp_frame *message;
 
-	if (!client->ready || move->rests || client->version < VSP_VERSION_MOVES || length < 1 ||
-	    length > VSP_MAX_FRAME_BYTES || move->injecting >= MAX_INJECTING)
+	if (!client->ready || move->rests || move->recovering ||
+	    client->version < VSP_VERSION_MOVES || length < 1 || length > VSP_MAX_FRAME_BYTES ||
+	    move->injecting >= MAX_INJECTING)
 		return;
 	message = malloc(sizeof(*message) + length);
 	if (!message)

@@ -14,7 +14,7 @@
 #include "tests/fake_vmwp/fake_engine.h"
 #include "wire/tlfs.h"
 
-#define WAIT_MS	   10000
+#define WAIT_MS	   20000
 #define SIMP(vp)   (UINT64_C(0x3000000) + (vp)*UINT64_C(0x2000))
 #define SIEFP(vp)  (SIMP(vp) + 0x1000)
 #define HEAD_PAGES 26

@@ -26,7 +26,7 @@
 #include "wire/tlfs.h"
 #include "wire/vmbus.h"
 
-#define WAIT_MS	     10000
+#define WAIT_MS	     20000
 #define MEMORY_BYTES (UINT64_C(64) << 20)
 #define NIC_GPADL    0x100
 #define RING_GPADL   0x101
@@ -311,13 +311,14 @@ static void at_rest_nothing_touches_the_guests_memory(void **state)
 	guest_bring_up(&bench.a);
 	assert_int_equal(pause_a(), 0);
 	memcpy(copy, region->hva, region->size_bytes);
-	fake_netvspd_hang_up(bench.a.netvspd); /* the guest would be told */
+	fake_netvspd_hang_up(bench.a.netvspd);
 	console_write(bench.console, (const uint8_t *)"x", 1);
 	run_ms(2500); /* heartbeat, nudges and reconnecting would have come */
 	assert_memory_equal(copy, region->hva, region->size_bytes);
 	free(copy);
 	partition_resume(bench.a.partition);
-	fake_guest_bus_await(&bench.a.guest, VMBUS_RESCIND_CHANNEL_OFFER);
+	fake_guest_bus_return(&bench.a.guest, NIC_GPADL);
+	assert_no_violations();
 }
 
 static void a_device_that_does_not_finish_ends_the_pause(void **state)
@@ -585,7 +586,27 @@ static void frames_that_come_late_go_where_the_guest_is(void **state)
 	assert_no_violations();
 }
 
-static void a_netvspd_lost_before_the_guest_goes_is_unplugged_there(void **state)
+/* ---- a netvspd that is lost at rest ---- */
+
+/* Another netvspd has taken what the guest of that host has. */
+static void assert_recovered(struct host *host, unsigned opens)
+{
+	struct vsp_channel_open first, again;
+	struct vsp_resume resume;
+
+	await_requests(host, VSP_RESUME, 1);
+	fake_netvspd_last(host->netvspd, VSP_RESUME, &resume, sizeof(resume));
+	assert_int_equal(resume.flags, host == &bench.b ? VSP_RESUME_ANNOUNCE : 0);
+	assert_int_equal(fake_netvspd_count(host->netvspd, VSP_CHANNEL_OPEN), opens);
+	fake_netvspd_last(host->netvspd, VSP_CHANNEL_OPEN, &again, sizeof(again));
+	fake_netvspd_last(bench.a.netvspd, VSP_CHANNEL_OPEN, &first, sizeof(first));
+	assert_int_equal(again.flags, VSP_CHANNEL_RESTORED);
+	assert_int_equal(again.event_flag, first.event_flag);
+	assert_memory_equal(again.user_data, first.user_data, sizeof(first.user_data));
+	assert_no_violations();
+}
+
+static void a_netvspd_lost_before_the_guest_goes_is_recovered(void **state)
 {
 	(void)state;
 	guest_bring_up(&bench.a);
@@ -593,9 +614,85 @@ static void a_netvspd_lost_before_the_guest_goes_is_unplugged_there(void **state
 	save_a();
 	assert_int_equal(restore_b(), 0);
 	fake_netvspd_hang_up(bench.b.netvspd);
+	await_requests(&bench.b, VSP_CHANNEL_OPEN, 2);
 	run_ms(50);
 	go_b();
+	assert_recovered(&bench.b, 2);
+	assert_int_equal(fake_netvspd_count(bench.b.netvspd, VSP_GPADL_ADD), 4);
+	fake_guest_bus_close(&bench.b.guest);
+	fake_guest_bus_return(&bench.b.guest, RING_GPADL);
+	assert_no_violations();
+}
+
+/* The guest runs, and what it does to its NIC waits until netvspd is back. */
+static void a_guest_that_goes_before_its_netvspd_is_back_is_not_told(void **state)
+{
+	(void)state;
+	guest_bring_up(&bench.a);
+	assert_int_equal(pause_a(), 0);
+	save_a();
+	assert_int_equal(restore_b(), 0);
+	fake_netvspd_answer(bench.b.netvspd, VSP_NIC, -EEXIST); /* of the connection before */
+	fake_netvspd_hang_up(bench.b.netvspd);
+	run_ms(50);
+	go_b();
+	fake_guest_bus_post_lend(&bench.b.guest, 0x300, 4, 0x3400);
+	run_ms(500);
+	assert_int_equal(fake_netvspd_count(bench.b.netvspd, VSP_GPADL_ADD), 2);
+	fake_netvspd_answer(bench.b.netvspd, VSP_NIC, 0);
+	fake_guest_bus_await_lent(&bench.b.guest, 0x300);
+	assert_recovered(&bench.b, 2);
+	fake_guest_bus_return(&bench.b.guest, 0x300);
+	fake_guest_bus_close(&bench.b.guest);
+	fake_guest_bus_return(&bench.b.guest, NIC_GPADL);
+	assert_no_violations();
+}
+
+static void a_netvspd_lost_at_the_source_is_recovered_where_the_move_is_given_up(void **state)
+{
+	(void)state;
+	guest_bring_up(&bench.a);
+	fake_guest_bus_return(&bench.a.guest, NIC_GPADL);
+	assert_int_equal(pause_a(), 0);
+	fake_netvspd_hang_up(bench.a.netvspd);
+	await_requests(&bench.a, VSP_CHANNEL_OPEN, 2);
+	fake_netvspd_hang_up(bench.a.netvspd); /* and once more */
+	run_ms(20);
+	partition_resume(bench.a.partition);
+	assert_recovered(&bench.a, 3);
+	assert_int_equal(fake_netvspd_count(bench.a.netvspd, VSP_GPADL_ADD), 2 + 1 + 1);
+	fake_guest_bus_lend(&bench.a.guest, 0x300, 4, 0x3400);
+	assert_int_equal(pause_a(), 0);
+	partition_resume(bench.a.partition);
+}
+
+static void a_netvspd_that_does_not_come_back_costs_the_guest_its_nic(void **state)
+{
+	(void)state;
+	guest_bring_up(&bench.a);
+	assert_int_equal(pause_a(), 0);
+	save_a();
+	assert_int_equal(restore_b(), 0);
+	fake_netvspd_answer(bench.b.netvspd, VSP_HELLO, FAKE_NETVSPD_HANGS_UP);
+	fake_netvspd_hang_up(bench.b.netvspd);
+	run_ms(50);
+	go_b();
+	fake_guest_bus_post_lend(&bench.b.guest, 0x300, 4, 0x3400);
 	fake_guest_bus_await(&bench.b.guest, VMBUS_RESCIND_CHANNEL_OFFER);
+}
+
+static void a_departed_nic_is_not_recovered(void **state)
+{
+	(void)state;
+	guest_bring_up(&bench.a);
+	assert_int_equal(pause_a(), 0);
+	save_a();
+	fake_netvspd_hang_up(bench.a.netvspd);
+	run_ms(20);
+	partition_depart(bench.a.partition, on_late_frame, NULL);
+	run_ms(400);
+	assert_true(fake_netvspd_count(bench.a.netvspd, VSP_HELLO) <= 2);
+	assert_int_equal(fake_netvspd_count(bench.a.netvspd, VSP_RESUME), 0);
 }
 
 /* ---- what is refused ---- */
@@ -822,7 +919,11 @@ int main(void)
 		TEST(messages_that_the_guest_has_not_read_move_in_order),
 		TEST(a_gpadl_of_which_half_is_said_moves),
 		TEST(frames_that_come_late_go_where_the_guest_is),
-		TEST(a_netvspd_lost_before_the_guest_goes_is_unplugged_there),
+		TEST(a_netvspd_lost_before_the_guest_goes_is_recovered),
+		TEST(a_guest_that_goes_before_its_netvspd_is_back_is_not_told),
+		TEST(a_netvspd_lost_at_the_source_is_recovered_where_the_move_is_given_up),
+		TEST(a_netvspd_that_does_not_come_back_costs_the_guest_its_nic),
+		TEST(a_departed_nic_is_not_recovered),
 		TEST(each_part_that_cannot_be_restored_is_an_error),
 		TEST(another_machine_is_not_restored),
 		TEST(state_that_is_cut_anywhere_is_an_error),

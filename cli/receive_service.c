@@ -79,8 +79,7 @@ static void visitor_known(struct visitor *visitor)
 	update_listening(visitor->service);
 }
 
-/* Forgets it; the process lives on where it does. */
-static void visitor_free(struct visitor *visitor)
+static void visitor_unlink(struct visitor *visitor)
 {
 	struct visitor **link = &visitor->service->visitors;
 
@@ -89,6 +88,11 @@ static void visitor_free(struct visitor *visitor)
 	*link = visitor->next;
 	if (!visitor->named)
 		visitor->service->strangers--;
+}
+
+/* Forgets one that is in no list; the process lives on where it does. */
+static void visitor_free(struct visitor *visitor)
+{
 	visitor_stop_telling(visitor);
 	event_watch_remove(visitor->end_watch);
 	event_timer_cancel(visitor->timer);
@@ -145,6 +149,7 @@ static void on_end(void *ctx, int fd, uint32_t events)
 		on_told(visitor, visitor->told, EPOLLIN);
 	if (waitpid(visitor->process.pid, &status, WNOHANG) == visitor->process.pid)
 		log_end(visitor, status);
+	visitor_unlink(visitor);
 	visitor_free(visitor);
 	update_listening(service);
 }
@@ -390,10 +395,14 @@ enum exit_code receive_service_create(struct event_loop *loop,
 
 void receive_service_destroy(struct receive_service *service)
 {
+	struct visitor *visitor, *next;
+
 	if (!service)
 		return;
-	while (service->visitors)
-		visitor_free(service->visitors);
+	for (visitor = service->visitors; visitor; visitor = next) {
+		next = visitor->next;
+		visitor_free(visitor);
+	}
 	event_timer_cancel(service->pause);
 	event_watch_remove(service->listen_watch);
 	close(service->listener);

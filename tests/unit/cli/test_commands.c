@@ -156,8 +156,8 @@ static int fake_serve(const char *definition, const char *kind)
 		return 1;
 	fake.status.console_path = fake.config->console == VM_CONSOLE_SOCKET ? console : NULL;
 	if (strcmp(kind, "slow") == 0)
-		event_loop_after_ms(fake.loop, slow_ms ? (uint32_t)atoi(slow_ms) : 400, fake_run,
-				    &fake, &timer);
+		event_loop_after_ms(fake.loop, slow_ms ? (uint32_t)strtoul(slow_ms, NULL, 10) : 400,
+				    fake_run, &fake, &timer);
 	else
 		fake_run(&fake);
 	event_loop_run(fake.loop);

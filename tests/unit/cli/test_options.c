@@ -103,111 +103,103 @@ static void names_after_two_dashes_may_begin_with_one(void **state)
 	assert_false(options.json);
 }
 
+static const struct {
+	const char *words;
+	const char *message;
+} wrong[] = {
+	{"", "which command? see lunar --help"},
+	{"--json", "which command? see lunar --help"},
+	{"teleport vm0", "unknown command 'teleport'; see lunar --help"},
+	{"migrate", "migrate: which one? give its NAME; see lunar migrate --help"},
+	{"migrate vm0", "migrate: HOST[:PORT] is missing; see lunar migrate --help"},
+	{"migrate vm0 a b", "migrate: 'b' is one argument too many"},
+	{"migrate --cancel vm0 host2", "migrate: 'host2' is one argument too many"},
+	{"migrate --cancel vm0 --late force",
+	 "migrate --cancel goes with no --late; see lunar migrate --help"},
+	{"migrate --cancel --resolve vm0 here",
+	 "migrate --cancel goes with no --resolve; see lunar migrate --help"},
+	{"migrate --resolve vm0", "migrate --resolve: give NAME, and here or there: where it runs"},
+	{"migrate --resolve vm0 elsewhere",
+	 "migrate --resolve: give NAME, and here or there: where it runs"},
+	{"migrate vm0 host2:0", "migrate: 'host2:0': the port is not a number from 1 to 65535"},
+	{"migrate vm0 host2:", "migrate: 'host2:': the port is not a number from 1 to 65535"},
+	{"migrate vm0 host2:65536",
+	 "migrate: 'host2:65536': the port is not a number from 1 to 65535"},
+	{"migrate vm0 root@host2",
+	 "migrate: 'root@host2' is not a host such as host2, host2:49300, 10.0.0.2 or "
+	 "[fe80::2]:49300"},
+	{"migrate vm0 [::1",
+	 "migrate: '[::1' is not a host such as host2, host2:49300, 10.0.0.2 or "
+	 "[fe80::2]:49300"},
+	{"migrate vm0 :49200",
+	 "migrate: ':49200' is not a host such as host2, host2:49300, 10.0.0.2 or "
+	 "[fe80::2]:49300"},
+	{"migrate vm0 h --bandwidth 100Q",
+	 "--bandwidth: '100Q' is not a rate such as 100M (bytes a second, with K, M, G or "
+	 "T), at least 64K; 0 is no limit"},
+	{"migrate vm0 h --bandwidth 63K",
+	 "--bandwidth: '63K' is not a rate such as 100M (bytes a second, with K, M, G or "
+	 "T), at least 64K; 0 is no limit"},
+	{"migrate vm0 h --bandwidth 99999999T",
+	 "--bandwidth: '99999999T' is not a rate such as 100M (bytes a second, with K, M, "
+	 "G or T), at least 64K; 0 is no limit"},
+	{"migrate vm0 h --downtime 0",
+	 "--downtime: '0' is not a time such as 300ms, 10s, 5m or 1h, up to 600s"},
+	{"migrate vm0 h --downtime 601s",
+	 "--downtime: '601s' is not a time such as 300ms, 10s, 5m or 1h, up to 600s"},
+	{"migrate vm0 h --timeout 25h",
+	 "--timeout: '25h' is not a time such as 300ms, 10s, 5m or 1h, up to 24h"},
+	{"migrate vm0 h --timeout 5d",
+	 "--timeout: '5d' is not a time such as 300ms, 10s, 5m or 1h, up to 24h"},
+	{"migrate vm0 h --late maybe", "--late: 'maybe' is not cancel or force"},
+	{"migrate vm0 h --compression gzip", "--compression: 'gzip' is not none, lz4 or zstd"},
+	{"migrate vm0 h --connections 9", "--connections: '9' is not a number from 1 to 8"},
+	{"migrate vm0 h --keep", "migrate takes no --keep; see lunar migrate --help"},
+	{"start vm0 --check", "start takes no --check; see lunar start --help"},
+	{"save vm0", "save: FILE is missing; see lunar save --help"},
+	{"save vm0 f --timeout 3", "save takes no --timeout; see lunar save --help"},
+	{"restore", "restore: which one? give its FILE; see lunar restore --help"},
+	{"restore a b", "restore: 'b' is one argument too many"},
+	{"receive vm0", "receive: 'vm0' is one argument too many"},
+	{"receive --max 0", "--max: '0' is not a number from 1 to 256"},
+	{"receive --listen 10.0.0.1:x",
+	 "--listen: '10.0.0.1:x': the port is not a number from 1 to 65535"},
+	{"tls", "tls: lab, install or show? see lunar tls --help"},
+	{"tls make", "tls: lab, install or show? see lunar tls --help"},
+	{"tls lab", "tls lab: DIR is missing; see lunar tls --help"},
+	{"tls lab dir", "tls lab: HOST is missing; see lunar tls --help"},
+	{"tls install", "tls install: DIR is missing; see lunar tls --help"},
+	{"tls install a b", "tls: 'b' is one argument too many"},
+	{"tls show a b", "tls: 'b' is one argument too many"},
+	{"start", "start: which one? give its NAME; see lunar start --help"},
+	{"create", "create: which one? give its FILE; see lunar create --help"},
+	{"start vm0 vm1", "start: 'vm1' is one argument too many"},
+	{"list vm0", "list: 'vm0' is one argument too many"},
+	{"start --all vm0", "give either a NAME or --all, not both"},
+	{"start vm0 --force", "start takes no --force; see lunar start --help"},
+	{"reboot --all", "reboot takes no --all; see lunar reboot --help"},
+	{"list --timeout 3", "list takes no --timeout; see lunar list --help"},
+	{"stop vm0 --linger 3", "stop takes no --linger; see lunar stop --help"},
+	{"stop vm0 --nope", "unknown option --nope; see lunar --help"},
+	{"stop vm0 --timeout", "--timeout needs a value; see lunar --help"},
+	{"stop vm0 --timeout 0", "--timeout: '0' is not a number of seconds from 1 to 3600"},
+	{"stop vm0 --timeout 3601", "--timeout: '3601' is not a number of seconds from 1 to 3600"},
+	{"stop vm0 --timeout 5x", "--timeout: '5x' is not a number of seconds from 1 to 3600"},
+	{"stop vm0 --timeout -1", "--timeout: '-1' is not a number of seconds from 1 to 3600"},
+	{"stop vm0 --timeout 4294967297",
+	 "--timeout: '4294967297' is not a number of seconds from 1 to 3600"},
+	{"console vm0 --linger x", "--linger: 'x' is not a number of seconds from 0 to 3600"},
+};
+
 static void wrong_usage_is_told_in_one_line(void **state)
 {
-	static const struct {
-		const char *words;
-		const char *message;
-	} bad[] = {
-		{"", "which command? see lunar --help"},
-		{"--json", "which command? see lunar --help"},
-		{"teleport vm0", "unknown command 'teleport'; see lunar --help"},
-		{"migrate", "migrate: which one? give its NAME; see lunar migrate --help"},
-		{"migrate vm0", "migrate: HOST[:PORT] is missing; see lunar migrate --help"},
-		{"migrate vm0 a b", "migrate: 'b' is one argument too many"},
-		{"migrate --cancel vm0 host2", "migrate: 'host2' is one argument too many"},
-		{"migrate --cancel vm0 --late force",
-		 "migrate --cancel goes with no --late; see lunar migrate --help"},
-		{"migrate --cancel --resolve vm0 here",
-		 "migrate --cancel goes with no --resolve; see lunar migrate --help"},
-		{"migrate --resolve vm0",
-		 "migrate --resolve: give NAME, and here or there: where it runs"},
-		{"migrate --resolve vm0 elsewhere",
-		 "migrate --resolve: give NAME, and here or there: where it runs"},
-		{"migrate vm0 host2:0",
-		 "migrate: 'host2:0': the port is not a number from 1 to 65535"},
-		{"migrate vm0 host2:",
-		 "migrate: 'host2:': the port is not a number from 1 to 65535"},
-		{"migrate vm0 host2:65536",
-		 "migrate: 'host2:65536': the port is not a number from 1 to 65535"},
-		{"migrate vm0 root@host2",
-		 "migrate: 'root@host2' is not a host such as host2, host2:49300, 10.0.0.2 or "
-		 "[fe80::2]:49300"},
-		{"migrate vm0 [::1",
-		 "migrate: '[::1' is not a host such as host2, host2:49300, 10.0.0.2 or "
-		 "[fe80::2]:49300"},
-		{"migrate vm0 :49200",
-		 "migrate: ':49200' is not a host such as host2, host2:49300, 10.0.0.2 or "
-		 "[fe80::2]:49300"},
-		{"migrate vm0 h --bandwidth 100Q",
-		 "--bandwidth: '100Q' is not a rate such as 100M (bytes a second, with K, M, G or "
-		 "T), at least 64K; 0 is no limit"},
-		{"migrate vm0 h --bandwidth 63K",
-		 "--bandwidth: '63K' is not a rate such as 100M (bytes a second, with K, M, G or "
-		 "T), at least 64K; 0 is no limit"},
-		{"migrate vm0 h --bandwidth 99999999T",
-		 "--bandwidth: '99999999T' is not a rate such as 100M (bytes a second, with K, M, "
-		 "G or T), at least 64K; 0 is no limit"},
-		{"migrate vm0 h --downtime 0",
-		 "--downtime: '0' is not a time such as 300ms, 10s, 5m or 1h, up to 600s"},
-		{"migrate vm0 h --downtime 601s",
-		 "--downtime: '601s' is not a time such as 300ms, 10s, 5m or 1h, up to 600s"},
-		{"migrate vm0 h --timeout 25h",
-		 "--timeout: '25h' is not a time such as 300ms, 10s, 5m or 1h, up to 24h"},
-		{"migrate vm0 h --timeout 5d",
-		 "--timeout: '5d' is not a time such as 300ms, 10s, 5m or 1h, up to 24h"},
-		{"migrate vm0 h --late maybe", "--late: 'maybe' is not cancel or force"},
-		{"migrate vm0 h --compression gzip",
-		 "--compression: 'gzip' is not none, lz4 or zstd"},
-		{"migrate vm0 h --connections 9", "--connections: '9' is not a number from 1 to 8"},
-		{"migrate vm0 h --keep", "migrate takes no --keep; see lunar migrate --help"},
-		{"start vm0 --check", "start takes no --check; see lunar start --help"},
-		{"save vm0", "save: FILE is missing; see lunar save --help"},
-		{"save vm0 f --timeout 3", "save takes no --timeout; see lunar save --help"},
-		{"restore", "restore: which one? give its FILE; see lunar restore --help"},
-		{"restore a b", "restore: 'b' is one argument too many"},
-		{"receive vm0", "receive: 'vm0' is one argument too many"},
-		{"receive --max 0", "--max: '0' is not a number from 1 to 256"},
-		{"receive --listen 10.0.0.1:x",
-		 "--listen: '10.0.0.1:x': the port is not a number from 1 to 65535"},
-		{"tls", "tls: lab, install or show? see lunar tls --help"},
-		{"tls make", "tls: lab, install or show? see lunar tls --help"},
-		{"tls lab", "tls lab: DIR is missing; see lunar tls --help"},
-		{"tls lab dir", "tls lab: HOST is missing; see lunar tls --help"},
-		{"tls install", "tls install: DIR is missing; see lunar tls --help"},
-		{"tls install a b", "tls: 'b' is one argument too many"},
-		{"tls show a b", "tls: 'b' is one argument too many"},
-		{"start", "start: which one? give its NAME; see lunar start --help"},
-		{"create", "create: which one? give its FILE; see lunar create --help"},
-		{"start vm0 vm1", "start: 'vm1' is one argument too many"},
-		{"list vm0", "list: 'vm0' is one argument too many"},
-		{"start --all vm0", "give either a NAME or --all, not both"},
-		{"start vm0 --force", "start takes no --force; see lunar start --help"},
-		{"reboot --all", "reboot takes no --all; see lunar reboot --help"},
-		{"list --timeout 3", "list takes no --timeout; see lunar list --help"},
-		{"stop vm0 --linger 3", "stop takes no --linger; see lunar stop --help"},
-		{"stop vm0 --nope", "unknown option --nope; see lunar --help"},
-		{"stop vm0 --timeout", "--timeout needs a value; see lunar --help"},
-		{"stop vm0 --timeout 0",
-		 "--timeout: '0' is not a number of seconds from 1 to 3600"},
-		{"stop vm0 --timeout 3601",
-		 "--timeout: '3601' is not a number of seconds from 1 to 3600"},
-		{"stop vm0 --timeout 5x",
-		 "--timeout: '5x' is not a number of seconds from 1 to 3600"},
-		{"stop vm0 --timeout -1",
-		 "--timeout: '-1' is not a number of seconds from 1 to 3600"},
-		{"stop vm0 --timeout 4294967297",
-		 "--timeout: '4294967297' is not a number of seconds from 1 to 3600"},
-		{"console vm0 --linger x",
-		 "--linger: 'x' is not a number of seconds from 0 to 3600"},
-	};
 	struct cli_error error;
 	struct options options;
 
 	(void)state;
-	for (size_t i = 0; i < ARRAY_LENGTH(bad); i++) {
-		assert_int_equal(parse(bad[i].words, &options, &error), EXIT_USAGE);
-		assert_string_equal(error.message, bad[i].message);
+	for (size_t i = 0; i < ARRAY_LENGTH(wrong); i++) {
+		assert_int_equal(parse(wrong[i].words, &options, &error), EXIT_USAGE);
+		assert_string_equal(error.message, wrong[i].message);
 	}
 }
 

@@ -44,6 +44,8 @@ static void port_flush(void *ctx)
 
 	if (nic->phase != NIC_RUNNING)
 		return;
+	if (nic->control_count > 0)
+		nic_reclaim(nic); /* they may wait for a section */
 	nic_control_flush(nic);
 	while (nic->dirty_queues) {
 		unsigned int index = (unsigned int)__builtin_ctzll(nic->dirty_queues);

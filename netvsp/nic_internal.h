@@ -155,6 +155,9 @@ void queue_flush(struct queue *queue);
 /* ---- nic_rx.c: frames to the guest ---- */
 
 uint16_t nic_transmit(void *ctx, struct rte_mbuf **mbufs, uint16_t count);
+/* What the guest has given back can be lent again only after a flush: does that now. Not while a
+ * channel of this NIC is being read. */
+void nic_reclaim(struct nic *nic);
 /* The same for a running NIC, whatever its phase was when the frames came. */
 uint16_t nic_deliver(struct nic *nic, struct rte_mbuf **mbufs, uint16_t count);
 

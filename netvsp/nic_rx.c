@@ -16,6 +16,14 @@ struct rx_batch {
 	struct transfer_range ranges[QUEUE_MAX_RANGES];
 };
 
+void nic_reclaim(struct nic *nic)
+{
+	for (size_t i = 0; i < NVSP_MAX_CHANNELS; i++) {
+		if (nic->queues[i] && nic->queues[i]->returned_count > 0)
+			queue_flush(nic->queues[i]);
+	}
+}
+
 static void batch_begin(struct rx_batch *batch, struct nic *nic, struct queue *queue)
 {
 	batch->nic = nic;
@@ -23,6 +31,10 @@ static void batch_begin(struct rx_batch *batch, struct nic *nic, struct queue *q
 	batch->chain = RX_NO_SECTION;
 	batch->count = 0;
 	batch->room = queue_rx_room(queue);
+	if (batch->room == 0 && queue->returned_count > 0) {
+		queue_flush(queue);
+		batch->room = queue_rx_room(queue);
+	}
 }
 
 static void batch_send(struct rx_batch *batch)
@@ -38,6 +50,8 @@ static void batch_send(struct rx_batch *batch)
 /* Makes room for count ranges that must not be parted. */
 static bool batch_reserve(struct rx_batch *batch, uint32_t count)
 {
+	if (batch->nic->rx_buffer.free_count < count)
+		nic_reclaim(batch->nic);
 	if (batch->nic->rx_buffer.free_count < count)
 		return false;
 	if (count <= batch->room - batch->count)

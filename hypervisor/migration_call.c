@@ -211,7 +211,7 @@ static int call_make(struct migration_caller *caller, migration_call_fn fn,
 	call->ctx = ctx;
 	rc = event_loop_post(caller->loop, call_run, call);
 	if (rc < 0) {
-		call_put(call);
+		atomic_store(&call->holders, 1); /* the queue has none */
 		call_put(call);
 		return vm_error_set(error, EXIT_INTERNAL, rc, "out of memory");
 	}

@@ -21,6 +21,8 @@
 
 #define WRITE_BACK_BYTES (8u << 20) /* the disk begins with them while more are made */
 
+static const uint8_t file_magic[MIGRATION_FILE_MAGIC_BYTES] = MIGRATION_FILE_MAGIC;
+
 struct migration_file {
 	int fd;
 	char *path;
@@ -159,7 +161,7 @@ static int header_write(struct migration_file *file)
 {
 	uint8_t header[sizeof(struct migration_file_header)] = {0};
 
-	memcpy(header, MIGRATION_FILE_MAGIC, MIGRATION_FILE_MAGIC_BYTES);
+	memcpy(header, file_magic, sizeof(file_magic));
 	put_le16(header + offsetof(struct migration_file_header, version), MIGRATION_FILE_VERSION);
 	put_le16(header + offsetof(struct migration_file_header, readable_by),
 		 MIGRATION_FILE_READABLE_BY);
@@ -198,7 +200,7 @@ static int header_read(struct migration_file *file, struct vm_error *error)
 
 	if (rc < 0 && rc != -EPIPE && rc != -ECONNRESET)
 		return migration_file_explain(file, rc, error);
-	if (rc < 0 || memcmp(header, MIGRATION_FILE_MAGIC, MIGRATION_FILE_MAGIC_BYTES) != 0)
+	if (rc < 0 || memcmp(header, file_magic, sizeof(file_magic)) != 0)
 		return vm_error_set(error, EXIT_BAD_STATE, -EPROTO, "%s is not a saved VM",
 				    file->path);
 	readable_by = get_le16(header + offsetof(struct migration_file_header, readable_by));

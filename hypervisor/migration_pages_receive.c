@@ -389,7 +389,7 @@ static int present_init(struct migration_page_receiver *receiver, size_t index)
 	uint64_t end = region->fd_offset + region->size_bytes;
 	uint64_t at = region->fd_offset;
 
-	receiver->present[index] = calloc(words, sizeof(uint64_t));
+	receiver->present[index] = calloc(words, sizeof(*receiver->present[index]));
 	if (!receiver->present[index])
 		return -ENOMEM;
 	while (at < end) {

@@ -32,13 +32,13 @@
 /* Pages on their way: the data lies behind room for the longest head, which is put right before it
  * when the number of runs is known. */
 struct page_batch {
+	uint8_t raw[HEAD_BYTES + MIGRATION_BATCH_BYTES] __attribute__((aligned(64)));
+	uint8_t packed[HEAD_BYTES + MIGRATION_BATCH_BYTES] __attribute__((aligned(64)));
+	struct migration_run runs[MIGRATION_MAX_RUNS];
+	uint64_t zero_pages;
 	uint32_t run_count;
 	uint32_t pages; /* with data */
 	uint32_t pages_max;
-	struct migration_run runs[MIGRATION_MAX_RUNS];
-	uint64_t zero_pages;
-	uint8_t raw[HEAD_BYTES + MIGRATION_BATCH_BYTES] __attribute__((aligned(64)));
-	uint8_t packed[HEAD_BYTES + MIGRATION_BATCH_BYTES] __attribute__((aligned(64)));
 };
 
 struct page_worker {
@@ -309,7 +309,7 @@ static void *worker_run(void *arg)
 
 static int regions_init(struct migration_page_sender *sender)
 {
-	size_t most = 0;
+	size_t most = 1;
 
 	sender->region_count = guest_memory_region_count(sender->memory);
 	for (size_t i = 0; i < sender->region_count; i++) {

@@ -142,7 +142,8 @@ static void *lookup_run(void *arg)
 	return NULL;
 }
 
-static int lookup_start(const char *host, uint16_t port, struct lookup **out)
+/* Returns NULL where the system has no memory or thread for it. */
+static struct lookup *lookup_start(const char *host, uint16_t port)
 {
 	struct lookup *lookup = calloc(1, sizeof(*lookup));
 	pthread_attr_t attr;
@@ -150,28 +151,26 @@ static int lookup_start(const char *host, uint16_t port, struct lookup **out)
 	int rc;
 
 	if (!lookup)
-		return -ENOMEM;
+		return NULL;
 	lookup->holders = 2;
 	snprintf(lookup->host, sizeof(lookup->host), "%s", host);
 	snprintf(lookup->port, sizeof(lookup->port), "%u", port);
 	lookup->done_fd = eventfd(0, EFD_CLOEXEC);
 	if (lookup->done_fd < 0) {
-		rc = -errno;
 		free(lookup);
-		return rc;
+		return NULL;
 	}
 	pthread_mutex_init(&lookup->lock, NULL);
 	pthread_attr_init(&attr);
 	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	rc = -pthread_create(&thread, &attr, lookup_run, lookup);
+	rc = pthread_create(&thread, &attr, lookup_run, lookup);
 	pthread_attr_destroy(&attr);
-	if (rc < 0) {
+	if (rc != 0) {
 		lookup->holders = 1;
 		lookup_put(lookup);
-		return rc;
+		return NULL;
 	}
-	*out = lookup;
-	return 0;
+	return lookup;
 }
 
 /* *addresses is the caller's to free. */
@@ -179,17 +178,17 @@ static int host_resolve(const char *host, uint16_t port, int cancel_fd, struct d
 			struct addrinfo **addresses, struct vm_error *error)
 {
 	const struct addrinfo numeric = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST};
-	struct lookup *lookup = NULL;
+	struct lookup *lookup;
 	char service[8];
 	int rc;
 
 	snprintf(service, sizeof(service), "%u", port);
 	if (getaddrinfo(host, service, &numeric, addresses) == 0)
 		return 0;
-	rc = lookup_start(host, port, &lookup);
-	if (rc < 0)
-		return vm_error_set(error, EXIT_INTERNAL, rc, "cannot look up %s: %s", host,
-				    strerror(-rc));
+	lookup = lookup_start(host, port);
+	if (!lookup)
+		return vm_error_set(error, EXIT_INTERNAL, -ENOMEM, "cannot look up %s: %s", host,
+				    strerror(ENOMEM));
 	rc = fd_wait(lookup->done_fd, POLLIN, cancel_fd, deadline);
 	if (rc == -ECANCELED) {
 		vm_error_set(error, EXIT_CANCELLED, rc, "cancelled");

@@ -2,7 +2,8 @@
 /*
  * TCP below a move's TLS: dial with a deadline, listen on a free port of a range, accept with a
  * deadline. Every socket is non-blocking, close-on-exec, and notices a dead peer or a cut network
- * within MIGRATION_DEAD_PEER_MS.
+ * within MIGRATION_DEAD_PEER_MS. That includes a peer that does not read for so long while bytes
+ * wait for it: who receives must go on reading.
  */
 #ifndef LUNAR_HYPERVISOR_MIGRATION_SOCKET_H
 #define LUNAR_HYPERVISOR_MIGRATION_SOCKET_H

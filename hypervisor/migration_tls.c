@@ -25,7 +25,7 @@
 #define PRIORITIES                                                                                 \
 	"NORMAL:-VERS-ALL:+VERS-TLS1.3:-CIPHER-ALL:+AES-128-GCM:+AES-256-GCM:+CHACHA20-POLY1305"
 #define RECORD_BYTES	 16384
-#define GATHER_BYTES	 (128u * 1024u) /* handed to the kernel once there is this much */
+#define GATHER_BYTES	 131072 /* handed to the kernel once there is this much */
 #define PEER_NAME_BYTES	 256
 #define ALERT_TIMEOUT_MS 200
 
@@ -399,7 +399,8 @@ err_free:
 	free(tls);
 err_close:
 	close(fd);
-	return vm_error_set(error, EXIT_INTERNAL, rc, "cannot prepare TLS: %s", strerror(-rc));
+	vm_error_set(error, EXIT_INTERNAL, rc, "cannot prepare TLS: %s", strerror(-rc));
+	return rc;
 }
 
 /* Returns a gnutls result, or 1 with *failure where waiting failed. */

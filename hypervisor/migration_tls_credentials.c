@@ -307,7 +307,7 @@ static int signer_check(const struct tls_material *material, const struct tls_ch
 		gnutls_x509_crt_t list[MAX_CERTIFICATES];
 
 		/* It sorts the list that it is given. */
-		memcpy(list, host->list, sizeof(list[0]) * host->count);
+		memcpy(list, host->list, sizeof(list));
 		rc = gnutls_x509_trust_list_verify_crt(trust, list, host->count, 0, &status, NULL);
 	}
 	gnutls_x509_trust_list_deinit(trust, 0);

@@ -23,7 +23,7 @@
 
 #define SERIAL_BYTES	 16
 #define MAX_FILE_BYTES	 (1 << 20)
-#define DAY_SECONDS	 (24 * 60 * 60)
+#define DAY_SECONDS	 INT64_C(86400)
 #define BACKDATE_SECONDS DAY_SECONDS /* hosts' clocks differ */
 #define MAX_DAYS	 36500
 
@@ -127,7 +127,7 @@ static void identity_free(struct identity *identity)
 static int identity_begin(struct identity *identity, const char *common_name, int64_t not_before,
 			  int64_t not_after)
 {
-	uint8_t serial[SERIAL_BYTES];
+	uint8_t serial[SERIAL_BYTES] = {0};
 	uint8_t key_id[64];
 	size_t key_id_bytes = sizeof(key_id);
 	int rc = gnutls_x509_crt_init(&identity->certificate);
@@ -237,8 +237,7 @@ int tls_files_make_ca(const char *directory, const char *common_name, uint32_t d
 		rc = directory_make(directory, error);
 	if (rc < 0)
 		return rc;
-	rc = identity_begin(&ca, common_name, now - BACKDATE_SECONDS,
-			    now + (int64_t)days * DAY_SECONDS);
+	rc = identity_begin(&ca, common_name, now - BACKDATE_SECONDS, now + days * DAY_SECONDS);
 	if (rc == 0)
 		rc = gnutls_x509_crt_set_basic_constraints(ca.certificate, 1, 0);
 	if (rc == 0)
@@ -396,8 +395,7 @@ int tls_files_make_host(const char *ca_directory, const char *directory, const c
 	if (rc < 0)
 		return rc;
 	return tls_files_make_host_between(ca_directory, directory, names, name_count,
-					   now - BACKDATE_SECONDS,
-					   now + (int64_t)days * DAY_SECONDS, error);
+					   now - BACKDATE_SECONDS, now + days * DAY_SECONDS, error);
 }
 
 /* ---- installing ---- */

@@ -77,8 +77,8 @@ struct migration_round_end {
 };
 static_assert(sizeof(struct migration_round_end) == 8, "migration round end");
 
-#define MIGRATION_MAX_RUNS	  256		 /* in a PAGES frame */
-#define MIGRATION_BATCH_BYTES	  (256u * 1024u) /* of page data in a PAGES frame, uncompressed */
+#define MIGRATION_MAX_RUNS	  256	  /* in a PAGES frame */
+#define MIGRATION_BATCH_BYTES	  262144u /* of page data in a PAGES frame, uncompressed */
 #define MIGRATION_MAX_PAGES_BYTES (MIGRATION_BATCH_BYTES + 65536u) /* of a PAGES payload */
 
 #define MIGRATION_RUN_DATA 0 /* its pages are in the frame's data, in order of the runs */

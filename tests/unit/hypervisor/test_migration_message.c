@@ -195,7 +195,7 @@ static void end_within_a_frame_is_a_cut(void **state)
 static void altered_lost_and_swapped_frames_show_in_their_check(void **state)
 {
 	(void)state;
-	for (size_t at = 0; at < 2 * 24; at++) {
+	for (size_t at = 0; at < 48; at++) {
 		struct migration_message message = {0};
 		struct tape *tape = tape_make(true);
 		int rc = 0;

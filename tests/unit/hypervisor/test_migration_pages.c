@@ -145,7 +145,8 @@ static void expect_same(struct machines *m)
 				 (ssize_t)(PAGES * PAGE_BYTES));
 	}
 	for (size_t page = 0; page < PAGES; page++) {
-		if (memcmp(bytes[0] + page * PAGE_BYTES, bytes[1] + page * PAGE_BYTES, PAGE_BYTES))
+		if (memcmp(bytes[0] + page * PAGE_BYTES, bytes[1] + page * PAGE_BYTES,
+			   PAGE_BYTES) != 0)
 			fail_msg("page %zu differs", page);
 	}
 	free(bytes[0]);

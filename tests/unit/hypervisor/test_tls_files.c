@@ -65,8 +65,8 @@ static void what_is_made_is_told(void **state)
 	for (size_t i = 0; i < 4; i++)
 		assert_string_equal(report.host.names[i], names[i]);
 	assert_true(report.host.not_before < now);
-	assert_true(report.host.not_after > now + 364 * 86400);
-	assert_true(report.host.not_after < now + 366 * 86400);
+	assert_true(report.host.not_after > now + INT64_C(364) * 86400);
+	assert_true(report.host.not_after < now + INT64_C(366) * 86400);
 	assert_int_equal(mode_of(tls_fixture_path("host2/host.key")), 0600);
 	assert_int_equal(mode_of(tls_fixture_path("lab/ca.key")), 0600);
 	assert_int_equal(access(tls_fixture_path("host2/ca.key"), F_OK), -1);

@@ -259,7 +259,7 @@ static void process_that_is_ended_takes_only_itself(void **state)
 static void dirty_fast(void)
 {
 	world.witness->dirty_pages = 64;
-	world.options.bandwidth = 8 << 20;
+	world.options.bandwidth = 24 << 20;
 	world.options.downtime_ms = 60;
 }
 

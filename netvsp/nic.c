@@ -150,6 +150,8 @@ static void leave_journal(void *ctx)
 {
 	struct nic_call *call = ctx;
 
+	if (call->nic->phase == NIC_RUNNING)
+		nic_rest(call->nic); /* after the last step that is entered there is no other */
 	call->result = call->nic->journal;
 	call->nic->journal = NULL;
 }

@@ -189,6 +189,8 @@ void nic_journal_control(struct nic *nic);
 
 /* ---- nic_move.c ---- */
 
+/* Finishes what is under way; from then on nothing of the guest's is touched. Worker's thread. */
+void nic_rest(struct nic *nic);
 /* What nic_save() saves but the sections that the guest holds; messages has room for
  * SAVED_MAX_MESSAGES. */
 void nic_gather(const struct nic *nic, struct saved_nic *saved);

@@ -72,7 +72,7 @@ static void deliver_held(struct nic *nic)
 
 /* ---- save ---- */
 
-static void rest(struct nic *nic)
+void nic_rest(struct nic *nic)
 {
 	/* Frames that other ports had for us go to the guest, and what is in our rings is
 	 * published. */
@@ -153,7 +153,7 @@ static void rest_and_gather(void *ctx)
 		return;
 	}
 	if (nic->phase == NIC_RUNNING)
-		rest(nic);
+		nic_rest(nic);
 	nic_gather(nic, saved);
 	gather_held(nic, saved);
 	saved->vlan_count =

@@ -304,6 +304,39 @@ static void journal_without_a_beginning_leaves_a_new_nic(void **state)
 	kill_switch(&process);
 }
 
+/* netvspd lives, but drops the connection: what it left in the journal is whole all the same. */
+static void lost_connection_costs_nothing_either(void **state)
+{
+	struct switch_process process;
+	struct guest a, b;
+	uint32_t number = 0;
+
+	(void)state;
+	start_switch(&process);
+	start_guest(&a, &process, 1);
+	start_guest(&b, &process, 2);
+	for (int i = 0; i < 20; i++) {
+		struct deadline deadline = deadline_in_ms(WAIT_MS);
+		int rc;
+
+		number += send_some(&a, &b, number, 60);
+		number += send_some(&b, &a, number, 60);
+		fake_netvsc_poll(b.driver, 0);
+		do { /* until the old vNIC is gone */
+			rc = vsp_guest_recover(a.vsp, process.socket);
+		} while (rc == -EEXIST && !deadline_passed(deadline));
+		assert_int_equal(rc, 0);
+		drain(&a);
+		drain(&b);
+		assert_sound(&a);
+		assert_sound(&b);
+	}
+	assert_all_sections_there(&b, &a);
+	stop_guest(&a);
+	stop_guest(&b);
+	kill_switch(&process);
+}
+
 static int group_setup(void **state)
 {
 	(void)state;
@@ -321,6 +354,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(guests_keep_their_nics_over_kills_under_load),
+		cmocka_unit_test(lost_connection_costs_nothing_either),
 		cmocka_unit_test(journal_without_a_beginning_leaves_a_new_nic),
 	};
 

@@ -56,7 +56,7 @@ static size_t region_words(const struct guest_memory_region *region)
 
 static size_t largest_region_words(const struct guest_memory *memory)
 {
-	size_t most = 0;
+	size_t most = 1;
 
 	for (size_t i = 0; i < guest_memory_region_count(memory); i++) {
 		size_t words = region_words(guest_memory_region_at(memory, i));
@@ -118,7 +118,7 @@ int kvm_dirty_start(struct engine_partition *partition)
 
 	pthread_mutex_lock(&dirty->lock);
 	if (!dirty->scratch)
-		dirty->scratch = calloc(largest_region_words(partition->config.memory),
+		dirty->scratch = malloc(largest_region_words(partition->config.memory) *
 					sizeof(dirty->scratch[0]));
 	if (!dirty->scratch)
 		result = -ENOMEM;

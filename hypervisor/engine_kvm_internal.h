@@ -98,6 +98,8 @@ enum kvm_vp_next kvm_vp_serve(struct kvm_vp *vp);
 enum kvm_vp_next kvm_vp_failed(struct kvm_vp *vp, const char *what, uint64_t detail);
 int kvm_msr_get(const struct kvm_vp *vp, uint32_t index, uint64_t *value);
 int kvm_msr_set(const struct kvm_vp *vp, uint32_t index, uint64_t value);
+int kvm_tsc_offset_get(const struct kvm_vp *vp, uint64_t *offset);
+int kvm_tsc_offset_set(const struct kvm_vp *vp, uint64_t offset);
 
 /* engine_kvm_run.c */
 void kvm_run_control_init(struct kvm_run_control *control);

@@ -122,35 +122,52 @@ static int msr_forgive(const struct kvm_vp *vp, const struct kvm_msr_entry *entr
 			    "this host's KVM refuses MSR 0x%x of VP %u", entry->index, vp->index);
 }
 
+/* Up to as many as KVM takes at once; it stops at the first that it refuses. Returns how many are
+ * done with. */
+static int msrs_set_some(const struct kvm_vp *vp, struct kvm_msrs *msrs,
+			 const struct kvm_msr_entry *wanted, uint32_t count, struct vm_error *error)
+{
+	int done;
+
+	msrs->nmsrs = count < KVM_MSRS_A_CALL ? count : KVM_MSRS_A_CALL;
+	memcpy(msrs->entries, wanted, msrs->nmsrs * sizeof(wanted[0]));
+	done = kvm_ioctl(vp->fd, KVM_SET_MSRS, msrs);
+	if (done < 0)
+		return fail(error, done, "MSRs", vp->index);
+	if ((uint32_t)done < msrs->nmsrs) {
+		int result = msr_forgive(vp, &wanted[done], error);
+
+		return result ? result : done + 1;
+	}
+	return done;
+}
+
 static int msrs_set(const struct kvm_vp *vp, const struct kvm_vp_state *state,
 		    enum kvm_msr_stage stage, struct vm_error *error)
 {
+	struct kvm_msr_entry *wanted = calloc(KVM_MSRS_MAX, sizeof(*wanted));
 	struct kvm_msrs *msrs =
-		calloc(1, sizeof(*msrs) + state->msr_count * sizeof(msrs->entries[0]));
-	struct kvm_msr_entry *wanted = calloc(state->msr_count + 1, sizeof(*wanted));
+		calloc(1, sizeof(*msrs) + KVM_MSRS_A_CALL * sizeof(msrs->entries[0]));
 	uint32_t count = 0;
-	int result = msrs && wanted ? 0 : fail(error, -ENOMEM, "MSRs", vp->index);
+	uint32_t next = 0;
+	int result = 0;
 
-	for (uint32_t i = 0; i < state->msr_count && !result; i++)
+	if (!msrs || !wanted) {
+		result = fail(error, -ENOMEM, "MSRs", vp->index);
+		goto out;
+	}
+	for (uint32_t i = 0; i < state->msr_count; i++)
 		if (kvm_msr_find(state->msrs[i].index)->stage == stage)
 			wanted[count++] = state->msrs[i];
-	for (uint32_t next = 0; next < count && !result;) {
-		uint32_t set;
-
-		msrs->nmsrs = count - next < KVM_MSRS_A_CALL ? count - next : KVM_MSRS_A_CALL;
-		memcpy(msrs->entries, &wanted[next], msrs->nmsrs * sizeof(wanted[0]));
-		result = kvm_ioctl(vp->fd, KVM_SET_MSRS, msrs); /* stops at the first that fails */
-		if (result < 0) {
-			fail(error, result, "MSRs", vp->index);
-			break;
-		}
-		set = (uint32_t)result;
-		result = set < msrs->nmsrs ? msr_forgive(vp, &wanted[next + set], error) : 0;
-		next += set + (set < msrs->nmsrs);
+	while (next < count && result >= 0) {
+		result = msrs_set_some(vp, msrs, &wanted[next], count - next, error);
+		if (result >= 0)
+			next += (uint32_t)result;
 	}
-	free(wanted);
+out:
 	free(msrs);
-	return result;
+	free(wanted);
+	return result < 0 ? result : 0;
 }
 
 /* ---- TSC and clock ---- */
@@ -168,17 +185,6 @@ static uint64_t away_ns(const struct kvm_clock_state *clock)
 	return now_ns - clock->realtime_ns;
 }
 
-static int tsc_offset_access(const struct kvm_vp *vp, unsigned long request, uint64_t *offset)
-{
-	struct kvm_device_attr attribute = {
-		.group = KVM_VCPU_TSC_CTRL,
-		.attr = KVM_VCPU_TSC_OFFSET,
-		.addr = (uint64_t)(uintptr_t)offset,
-	};
-
-	return kvm_ioctl(vp->fd, request, &attribute);
-}
-
 /*
  * All TSCs to the same instant. By their offsets: a written TSC is off by the time until the next
  * VP's is written, and KVM may take a value near its own for an attempt to synchronize and ignore
@@ -192,7 +198,7 @@ static int tscs_set(const struct engine_partition *partition, const struct kvm_s
 	uint64_t now;
 	int result = 0;
 
-	if (tsc_offset_access(first, KVM_GET_DEVICE_ATTR, &offset)) {
+	if (kvm_tsc_offset_get(first, &offset)) {
 		for (uint32_t i = 0; i < state->vp_count && !result; i++)
 			result = kvm_msr_set(&partition->vps[i], MSR_TSC,
 					     tsc + state->vps[i].tsc_ahead);
@@ -202,7 +208,7 @@ static int tscs_set(const struct engine_partition *partition, const struct kvm_s
 	for (uint32_t i = 0; i < state->vp_count && !result; i++) {
 		uint64_t own = offset + tsc - now + state->vps[i].tsc_ahead;
 
-		result = tsc_offset_access(&partition->vps[i], KVM_SET_DEVICE_ATTR, &own);
+		result = kvm_tsc_offset_set(&partition->vps[i], own);
 	}
 	return result;
 }

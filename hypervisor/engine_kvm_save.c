@@ -192,24 +192,13 @@ static int nested_get(const struct kvm_vp *vp, struct vp_buffer *buffer, struct 
 	return 0;
 }
 
-static int tsc_offset_get(const struct kvm_vp *vp, uint64_t *offset)
-{
-	struct kvm_device_attr attribute = {
-		.group = KVM_VCPU_TSC_CTRL,
-		.attr = KVM_VCPU_TSC_OFFSET,
-		.addr = (uint64_t)(uintptr_t)offset,
-	};
-
-	return kvm_ioctl(vp->fd, KVM_GET_DEVICE_ATTR, &attribute);
-}
-
 /* How far this VP's TSC is ahead of VP 0's; 0 where KVM does not tell. */
 static uint64_t tsc_ahead_get(const struct kvm_vp *vp)
 {
 	uint64_t first;
 	uint64_t own;
 
-	if (tsc_offset_get(&vp->partition->vps[0], &first) || tsc_offset_get(vp, &own))
+	if (kvm_tsc_offset_get(&vp->partition->vps[0], &first) || kvm_tsc_offset_get(vp, &own))
 		return 0;
 	return own - first;
 }

@@ -97,6 +97,33 @@ int kvm_msr_get(const struct kvm_vp *vp, uint32_t index, uint64_t *value)
 	return result;
 }
 
+/* A VP's TSC is the host's, scaled where KVM does that, plus this. Since Linux 5.16. */
+static int tsc_offset_access(const struct kvm_vp *vp, unsigned long request, uint64_t address)
+{
+	struct kvm_device_attr attribute = {
+		.group = KVM_VCPU_TSC_CTRL,
+		.attr = KVM_VCPU_TSC_OFFSET,
+		.addr = address,
+	};
+
+	return kvm_ioctl(vp->fd, request, &attribute);
+}
+
+int kvm_tsc_offset_get(const struct kvm_vp *vp, uint64_t *offset)
+{
+	uint64_t value = 0;
+	int result = tsc_offset_access(vp, KVM_GET_DEVICE_ATTR, (uint64_t)(uintptr_t)&value);
+
+	if (!result)
+		*offset = value;
+	return result;
+}
+
+int kvm_tsc_offset_set(const struct kvm_vp *vp, uint64_t offset)
+{
+	return tsc_offset_access(vp, KVM_SET_DEVICE_ATTR, (uint64_t)(uintptr_t)&offset);
+}
+
 int kvm_vp_create(struct engine_partition *partition)
 {
 	uint32_t index = (uint32_t)partition->vp_count;

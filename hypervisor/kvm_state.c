@@ -19,8 +19,8 @@
 #define VERSION 1
 
 /* An image of the largest processor that is known is below 12 KiB. */
-#define XSAVE_MAX_BYTES	 (64 * 1024)
-#define NESTED_MAX_BYTES (64 * 1024)
+#define XSAVE_MAX_BYTES	 ((size_t)64 * 1024)
+#define NESTED_MAX_BYTES ((size_t)64 * 1024)
 
 #define EVENTS_FLAGS                                                                               \
 	(KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SIPI_VECTOR |                       \

@@ -463,7 +463,7 @@ static void the_log_has_the_pages_that_vps_write_and_no_others(void **state)
 	enum { FIRST = 0x400, STEP = 7, COUNT = 300 };
 
 	(void)state;
-	pages_write(FIRST, 1, COUNT * STEP); /* before: not in the log */
+	pages_write(FIRST, 1, (uint64_t)COUNT * STEP); /* before: not in the log */
 	assert_int_equal(engine_kvm.dirty_start(machine.partition), 0);
 	assert_int_equal(log_fetch(), 0);
 	for (int round = 0; round < 3; round++) {

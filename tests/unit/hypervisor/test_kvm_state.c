@@ -90,7 +90,7 @@ static void head_write(void)
 static void vp_write(uint32_t index)
 {
 	vp.index = index;
-	vp.tsc_ahead = index * 100;
+	vp.tsc_ahead = index * UINT64_C(100);
 	kvm_vp_state_write(&vp, &writer);
 }
 

@@ -29,7 +29,7 @@
 
 #define ID_LENGTH	  (MIGRATION_ID_BYTES - 1)
 #define MAX_RECORD_BYTES  8192
-#define PRUNE_AGE_SECONDS (30 * 24 * 3600)
+#define PRUNE_AGE_SECONDS (30L * 24 * 3600)
 
 static const char *const words[] = {
 	[MIGRATION_WORD_UNKNOWN] = "unknown", [MIGRATION_WORD_UNDECIDED] = "undecided",
@@ -613,4 +613,15 @@ int migration_figures_write(const char *vm, const struct migration_status *statu
 	if (!rc && rename(temporary, path) < 0)
 		rc = -errno;
 	return rc;
+}
+
+bool migration_figures_written_since(const char *vm, struct timespec when)
+{
+	struct stat status;
+	char path[PATH_MAX];
+
+	if (vm_path(VM_PATH_MIGRATION, vm, path, sizeof(path)) || stat(path, &status) < 0)
+		return false;
+	return status.st_mtim.tv_sec > when.tv_sec ||
+	       (status.st_mtim.tv_sec == when.tv_sec && status.st_mtim.tv_nsec > when.tv_nsec);
 }

@@ -123,7 +123,7 @@ static enum migration_word ask_answer(const char *id, const char *identity)
 static enum migration_word decision_abort(const char *id, const char *vm, const char *identity)
 {
 	struct migration_record aborted = {.word = MIGRATION_WORD_ABORTED};
-	struct migration_record decided;
+	struct migration_record decided = {.word = MIGRATION_WORD_UNDECIDED};
 	int rc;
 
 	snprintf(aborted.id, sizeof(aborted.id), "%s", id);
@@ -147,12 +147,11 @@ static enum migration_word resolve_answer_dead(const char *id, const char *vm, c
 	struct migration_record record;
 	struct migration_record prepared = {.word = MIGRATION_WORD_COMMITTED};
 	int rc = migration_record_read(MIGRATION_SIDE_IN, id, &record);
-	enum migration_word word = record.word;
+	enum migration_word word;
 
 	if (rc && rc != -ENOENT)
 		return MIGRATION_WORD_UNDECIDED;
-	if (rc)
-		word = decision_abort(id, vm, identity);
+	word = rc ? decision_abort(id, vm, identity) : record.word;
 	/* What a killed process left half done. */
 	if (word == MIGRATION_WORD_COMMITTED) {
 		rc = migration_definition_place(vm, id);

@@ -204,7 +204,7 @@ static int memory_connect(struct source *source, const struct migration_accept *
 int source_connect(struct source *source, struct vm_error *error)
 {
 	struct migration_message message = {0};
-	struct migration_accept accept;
+	struct migration_accept accept = {0};
 	int rc;
 
 	source->out_lock = migration_lock_take(MIGRATION_SIDE_OUT, source->record.id);

@@ -15,7 +15,7 @@
 #define LOG_COMPONENT "migration"
 
 #define HOLD_VARIABLE "LUNAR_MIGRATION_HOLD"
-#define MAX_HOLD_MS   (10u * 60u * 1000u)
+#define MAX_HOLD_MS   600000ul
 #define SLICE_US      5000
 
 static const char *const names[MIGRATION_STEP_COUNT] = {

@@ -17,7 +17,7 @@
 #include "wire/migration.h"
 
 #define MIGRATION_PROTOCOL	   1
-#define MIGRATION_MAX_DEFINITION   (256u * 1024u)
+#define MIGRATION_MAX_DEFINITION   ((size_t)256 * 1024)
 #define MIGRATION_PROGRAM_BYTES	   32
 #define MIGRATION_HELLO_CHECK_ONLY 1u
 

@@ -84,7 +84,7 @@ static void on_cut(int number)
 
 	(void)number;
 	for (int fd = 3; fd < 256; fd++) {
-		struct sockaddr_in peer;
+		struct sockaddr_in peer = {0};
 		socklen_t length = sizeof(peer);
 
 		if (getpeername(fd, (struct sockaddr *)&peer, &length) == 0 &&

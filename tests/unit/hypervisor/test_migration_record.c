@@ -227,6 +227,22 @@ static void vm_that_departs_does_so_as_long_as_its_process_lives(void **state)
 	assert_false(migration_record_departs("vm0"));
 }
 
+static void figures_of_a_later_move_are_known_as_such(void **state)
+{
+	const struct migration_status status = {.phase = MIGRATION_DONE};
+	struct timespec before, after;
+
+	(void)state;
+	clock_gettime(CLOCK_REALTIME_COARSE, &before);
+	assert_false(migration_figures_written_since("vm0", before));
+	usleep(20000);
+	assert_int_equal(migration_figures_write("vm0", &status, NULL), 0);
+	usleep(20000);
+	clock_gettime(CLOCK_REALTIME_COARSE, &after);
+	assert_true(migration_figures_written_since("vm0", before));
+	assert_false(migration_figures_written_since("vm0", after));
+}
+
 static void order_tells_who_gave_it(void **state)
 {
 	char identity[MIGRATION_HOST_BYTES];
@@ -245,8 +261,8 @@ static void only_what_nobody_asks_about_is_forgotten(void **state)
 {
 	static const enum migration_word words[] = {MIGRATION_WORD_ABORTED,
 						    MIGRATION_WORD_RELEASED};
-	const struct timespec old[2] = {{.tv_sec = time(NULL) - 40 * 24 * 3600},
-					{.tv_sec = time(NULL) - 40 * 24 * 3600}};
+	const struct timespec old[2] = {{.tv_sec = time(NULL) - 40L * 24 * 3600},
+					{.tv_sec = time(NULL) - 40L * 24 * 3600}};
 	struct migration_record record;
 	char path[PATH_MAX];
 
@@ -277,6 +293,8 @@ int main(void)
 			open_record_is_found_by_name_and_settled_by_coming_home, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			vm_that_departs_does_so_as_long_as_its_process_lives, setup, teardown),
+		cmocka_unit_test_setup_teardown(figures_of_a_later_move_are_known_as_such, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(order_tells_who_gave_it, setup, teardown),
 		cmocka_unit_test_setup_teardown(only_what_nobody_asks_about_is_forgotten, setup,
 						teardown),

@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 #include "hypervisor/migration.h"
 
@@ -105,6 +106,9 @@ void migration_order_remove(const char *id);
  * NULL. */
 int migration_figures_write(const char *vm, const struct migration_status *status,
 			    const struct migration_check *check);
+/* Whether any were written after that moment (CLOCK_REALTIME_COARSE, as files have it): those of a
+ * later move, which the end of an earlier one must not replace. */
+bool migration_figures_written_since(const char *vm, struct timespec when);
 
 /* Removes what nobody can ask for any more: aborted moves of a month ago. */
 void migration_records_prune(void);

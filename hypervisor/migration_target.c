@@ -206,6 +206,9 @@ static void target_report(struct target *target, const struct vm_error *error)
 	}
 	status = target->status;
 	pthread_mutex_unlock(&target->lock);
+	/* It may have been saved, or moved on, while late frames still came. */
+	if (!error && migration_figures_written_since(target->hello.vm, target->runs_since))
+		return;
 	if (*target->hello.vm && target->in_lock >= 0 && !target->hello.check_only)
 		(void)migration_figures_write(target->hello.vm, &status,
 					      target->check.count ? &target->check : NULL);

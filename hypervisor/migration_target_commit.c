@@ -292,6 +292,7 @@ void target_settle(struct target *target)
 	struct migration_message message = {0};
 	bool more = target->control != NULL;
 
+	clock_gettime(CLOCK_REALTIME_COARSE, &target->runs_since);
 	pthread_mutex_lock(&target->lock);
 	target->status.phase = MIGRATION_DONE;
 	target->status.bytes_left = 0;

@@ -58,6 +58,7 @@ struct target {
 	char source_address[64];
 	int in_lock;
 	uint64_t started_ns;
+	struct timespec runs_since; /* CLOCK_REALTIME_COARSE; of target_settle() */
 	bool made;
 	bool prepared; /* decision and definition lie on disk */
 	bool moved;

@@ -48,7 +48,7 @@ static struct saved_nic sample(void)
 		.held = held,
 		.message_count = ARRAY_LENGTH(messages),
 		.messages = messages,
-		.counters = {1, 2, 3, 4, 5, 6, 7, 8},
+		.counters = {1, 2, 3, 4, 5, 6, 7, 8, 0},
 		.vlan_count = 1,
 		.vlans = {100},
 		.portal_count = 1,

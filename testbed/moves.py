@@ -10,7 +10,7 @@ from testbed.bed import Bed
 from testbed.guest import Guest
 from testbed.host import Host, Move, Vm
 
-EXIT_CANNOT_MOVE = 20
+EXIT_CANNOT_MOVE = 23  # base/exit_code.h
 
 
 def other(bed: Bed, host: Host) -> Host:

@@ -232,19 +232,25 @@ def test_check_names_what_would_stop_a_move(bed: Bed, mover: Guest, target: Targ
     assert "stops" not in findings(bed, mover, to).values()
 
     to.stop_netvspd()
-    assert findings(bed, mover, to).get("switch") == "stops"
-    to.start_netvspd()
+    try:
+        assert findings(bed, mover, to).get("switch") == "stops"
+    finally:
+        to.start_netvspd()
 
     to.put(f"{to.run_dir}/same.yaml", to.yaml(mover.vm).encode())
     to.run(f"lunar create {to.run_dir}/same.yaml", check=True)
-    assert findings(bed, mover, to).get("name") == "stops"
-    refused = host.migrate(mover.vm, to, check=False)
-    assert refused.rc == EXIT_CANNOT_MOVE and hosts_running(bed, mover.vm) == [host.name]
-    to.run(f"lunar delete {mover.vm.name}", check=True)
+    try:
+        assert findings(bed, mover, to).get("name") == "stops"
+        refused = host.migrate(mover.vm, to, check=False)
+        assert refused.rc == EXIT_CANNOT_MOVE and hosts_running(bed, mover.vm) == [host.name]
+    finally:
+        to.run(f"lunar delete {mover.vm.name}", check=True)
 
     to.run(f"mv {to.guest_kernel} {to.guest_kernel}.away", check=True)
-    assert findings(bed, mover, to).get("kernel") in ("harms", "stops")
-    to.run(f"mv {to.guest_kernel}.away {to.guest_kernel}", check=True)
+    try:
+        assert findings(bed, mover, to).get("kernel") in ("harms", "stops")
+    finally:
+        to.run(f"mv {to.guest_kernel}.away {to.guest_kernel}", check=True)
 
     to.cut_uplink()
     try:

@@ -90,9 +90,7 @@ static void on_lost(void *ctx, const char *why)
 	if (was_ready)
 		log_error("%s: netvspd is lost: %s; the guest's NIC is unplugged until it is back",
 			  client->name, why);
-	if (client->move.rests)
-		return; /* until vsp_client_resume() */
-	vsp_device_orphan(client);
+	vsp_recover_end(client);
 	vsp_client_set_timer(client, TICK_MS);
 }
 
@@ -172,6 +170,8 @@ static void on_made(void *ctx, uint64_t tag, int status, const struct vsp_header
 	client->status.link = VM_NIC_CONNECTED;
 	if (client->move.recovering)
 		vsp_recover_replay(client);
+	else if (!client->move.incoming)
+		vsp_recover_give_journal(client);
 }
 
 static int memory_send(struct vsp_client *client)
@@ -364,6 +364,7 @@ int vsp_client_create(const struct vsp_client_config *config, bool must_reach,
 	made->config = *config;
 	made->move.incoming = config->incoming;
 	made->move.rests = config->incoming;
+	made->move.journal = -1;
 	LIST_INIT(&made->devices);
 	snprintf(made->name, sizeof(made->name), "%s/nic%u", config->vm_name, config->nic_index);
 	result = switch_reach(made, must_reach);
@@ -397,6 +398,7 @@ void vsp_client_destroy(struct vsp_client *client)
 	vsp_link_destroy(client->link);
 	vsp_devices_free(client);
 	vsp_move_free_state(client);
+	vsp_recover_fini(client);
 	free(client);
 }
 

@@ -4,8 +4,9 @@
  * on the VMBus and hands everything that the guest does with its channels on to netvspd, which does
  * the work. All calls are for the event loop's thread.
  *
- * When netvspd goes away the NIC is taken off the bus, as if unplugged, and is offered anew some
- * seconds after netvspd is back.
+ * When netvspd goes away the guest keeps its NIC, and the next netvspd goes on with it
+ * (vsp_recover.c). Where that cannot be, or not within some seconds, the NIC is taken off the bus,
+ * as if unplugged, and is offered anew after netvspd is back.
  */
 #ifndef LUNAR_HYPERVISOR_VSP_CLIENT_H
 #define LUNAR_HYPERVISOR_VSP_CLIENT_H

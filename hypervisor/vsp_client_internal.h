@@ -20,6 +20,9 @@ struct gpadl;
 struct vsp_device;
 struct vsp_link;
 
+/* How long a guest waits for a netvspd that was lost, before its NIC is unplugged. */
+#define VSP_RECOVER_MS 10000
+
 /* As the guest has it open. */
 struct nic_channel {
 	int kick;  /* -1: closed */
@@ -67,7 +70,10 @@ struct vsp_move {
 	uint8_t *state;
 	size_t state_bytes;
 	bool complete;	   /* the state is of all that the guest has: it can be made again of it */
+	int journal;	   /* memfd; -1: none */
+	bool journal_kept; /* netvspd keeps it: another one can go on with it */
 	bool recovering;   /* netvspd was lost: see vsp_recover.c */
+	bool hopeless;	   /* and no other can go on */
 	bool resume_waits; /* until it is recovered */
 	bool announce;	   /* that resume's */
 	struct deadline recover_deadline; /* of resume_waits */
@@ -137,10 +143,18 @@ void vsp_move_free_state(struct vsp_client *client);
 /* vsp_recover.c */
 /* The link was lost. Returns whether the NIC is being recovered: then the guest is told nothing. */
 bool vsp_recover_begin(struct vsp_client *client);
+/* It is not, or not any more: the NIC is unplugged, at once or when it goes on. */
+void vsp_recover_end(struct vsp_client *client);
 /* While it is being recovered: the timer's turn. */
 void vsp_recover_step(struct vsp_client *client);
 /* netvspd has made the vNIC anew. */
 void vsp_recover_replay(struct vsp_client *client);
+/* Whether the NIC would be recovered if the link were lost now. */
+bool vsp_recover_is_possible(const struct vsp_client *client);
+/* Gives netvspd an empty journal, before the first channel opens. Without one it all works, but
+ * that a lost netvspd costs the guest its NIC. */
+void vsp_recover_give_journal(struct vsp_client *client);
+void vsp_recover_fini(struct vsp_client *client);
 
 /* vsp_device.c */
 /* Fills the message of a GPADL or an open channel of the device as it was told before. Returns the

@@ -78,16 +78,6 @@ static void gpadl_forget(struct nic_gpadl *gpadl)
 	free(gpadl);
 }
 
-static void on_gpadl_added(void *ctx, uint64_t tag, int status, const struct vsp_header *reply)
-{
-	struct vsp_device *nic = ctx;
-
-	(void)reply;
-	if (status)
-		gpadl_forget(gpadl_find(nic, TAG_GPADL(tag)));
-	vmbus_server_gpadl_done(nic->device, TAG_SUB(tag), TAG_GPADL(tag), status);
-}
-
 struct vsp_header *vsp_device_gpadl_message(const struct gpadl *gpadl)
 {
 	size_t ranges_bytes = gpadl_encode(gpadl, NULL, 0);
@@ -101,6 +91,8 @@ struct vsp_header *vsp_device_gpadl_message(const struct gpadl *gpadl)
 	gpadl_encode(gpadl, message->ranges, ranges_bytes);
 	return &message->header;
 }
+
+static void on_gpadl_added(void *ctx, uint64_t tag, int status, const struct vsp_header *reply);
 
 static int gpadl_add(struct vsp_device *nic, uint32_t sub_index, const struct gpadl *gpadl)
 {
@@ -190,6 +182,30 @@ static void run_channel_modify(struct vsp_device *nic, const struct nic_deferred
 
 /* ---- the bus's calls ---- */
 
+/* A request that was lost with the link, while the NIC will be recovered, is made again then. */
+static bool retry_later(struct vsp_device *nic, const struct vsp_header *reply,
+			const struct nic_deferred *what)
+{
+	return !reply && nic->client && vsp_recover_is_possible(nic->client) && defer(nic, what);
+}
+
+static void on_gpadl_added(void *ctx, uint64_t tag, int status, const struct vsp_header *reply)
+{
+	struct vsp_device *nic = ctx;
+	struct nic_gpadl *gpadl = gpadl_find(nic, TAG_GPADL(tag));
+	const struct nic_deferred again = {
+		.run = run_gpadl_created,
+		.sub_index = TAG_SUB(tag),
+		.gpadl = gpadl ? gpadl->gpadl : NULL,
+	};
+	bool later = gpadl && retry_later(nic, reply, &again);
+
+	if (status)
+		gpadl_forget(gpadl);
+	if (!later)
+		vmbus_server_gpadl_done(nic->device, TAG_SUB(tag), TAG_GPADL(tag), status);
+}
+
 static void nic_gpadl_created(void *ctx, uint32_t sub_index, const struct gpadl *gpadl)
 {
 	const struct nic_deferred later = {
@@ -243,16 +259,39 @@ static void nic_gpadl_teardown(void *ctx, uint32_t sub_index, uint32_t gpadl_id)
 		vmbus_server_gpadl_teardown_done(nic->device, sub_index, gpadl_id);
 }
 
+/* What the guest asked for when it opened the channel. */
+static struct vmbus_open_request open_request_of(const struct nic_channel *channel,
+						 uint32_t sub_index)
+{
+	struct vmbus_open_request request = {
+		.relid = channel->relid,
+		.connection_id = channel->connection_id,
+		.sub_index = sub_index,
+		.gpadl_id = channel->gpadl_id,
+		.downstream_page_offset = channel->downstream_page_offset,
+		.target_vp = channel->target_vp,
+	};
+
+	memcpy(request.user_data, channel->user_data, sizeof(request.user_data));
+	return request;
+}
+
 static void on_channel_opened(void *ctx, uint64_t tag, int status, const struct vsp_header *reply)
 {
 	struct vsp_device *nic = ctx;
 	uint32_t sub_index = TAG_SUB(tag);
+	const struct nic_deferred again = {
+		.run = run_channel_open,
+		.request = open_request_of(&nic->channels[sub_index], sub_index),
+	};
+	bool later = retry_later(nic, reply, &again);
 
-	(void)reply;
 	nic->channels[sub_index].open = !status;
 	if (status)
 		channel_disconnect(nic, sub_index);
-	else if (sub_index == 0 && nic->client)
+	if (later)
+		return;
+	if (!status && sub_index == 0 && nic->client)
 		nic->client->status.link = VM_NIC_OPEN;
 	vmbus_server_open_done(nic->device, sub_index, status);
 }
@@ -373,8 +412,11 @@ static void nic_channel_close(void *ctx, uint32_t sub_index)
 static void on_channel_modified(void *ctx, uint64_t tag, int status, const struct vsp_header *reply)
 {
 	struct vsp_device *nic = ctx;
+	const struct nic_deferred again = {
+		.run = run_channel_modify, .sub_index = TAG_SUB(tag), .number = TAG_VP(tag)};
 
-	(void)reply;
+	if (retry_later(nic, reply, &again))
+		return;
 	if (!status)
 		nic->channels[TAG_SUB(tag)].target_vp = TAG_VP(tag);
 	vmbus_server_modify_done(nic->device, TAG_SUB(tag), status);

@@ -18,8 +18,6 @@
 
 /* Frames on their way to netvspd; more are dropped, as a full queue of a switch would. */
 #define MAX_INJECTING 512
-/* How long a guest that runs waits for a netvspd that was lost at rest, before it is told. */
-#define RECOVER_MS 10000
 
 static void state_free(struct vsp_move *move)
 {
@@ -198,6 +196,8 @@ int vsp_move_send_state(struct vsp_client *client)
 	result = vsp_link_request(client->link, &message.header, &fd, 1, on_restored, client, 0);
 	close(fd);
 	move->restore_sent = !result;
+	if (!result)
+		vsp_recover_give_journal(client);
 	return result;
 }
 
@@ -253,12 +253,14 @@ void vsp_client_resume(struct vsp_client *client, bool announce)
 	if (move->recovering) {
 		move->resume_waits = true;
 		move->announce = announce;
-		move->recover_deadline = deadline_in_ms(RECOVER_MS);
+		move->recover_deadline = deadline_in_ms(VSP_RECOVER_MS);
 		return;
 	}
 	state_free(move);
 	if (!client->link) { /* lost meanwhile */
 		move->incoming = false;
+		if (vsp_recover_begin(client))
+			return;
 		vsp_device_orphan(client);
 		vsp_client_set_timer(client, 0);
 		return;
@@ -283,6 +285,7 @@ void vsp_client_depart(struct vsp_client *client, vsp_client_frame_fn fn, void *
 	client->move.late_frame = fn;
 	client->move.late_frame_ctx = ctx;
 	state_free(&client->move); /* nobody goes on with it here */
+	client->move.hopeless = true;
 	if (client->move.recovering)
 		vsp_client_disconnect(client);
 	client->move.recovering = false;

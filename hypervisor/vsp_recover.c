@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A netvspd that is lost while its NIC is at rest: nothing is lost with it, since the NIC's state
- * is here and nobody has touched the guest's rings. So another netvspd (the next one on the same
- * socket) is told all over again what the guest has lent and opened, restored from that state, and
- * goes on. The guest is not told; what it does meanwhile waits.
+ * A netvspd that is lost does not cost the guest its NIC. Where the NIC was at rest, its state is
+ * here; where it ran, netvspd has kept a journal in memory of ours (wire/vsp.h, VSP_JOURNAL). So
+ * the next netvspd on the same socket is told all over again what the guest has lent and opened, is
+ * given state or journal, and goes on. The guest is not told; what it asks of its NIC meanwhile
+ * waits.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -18,12 +21,28 @@
 
 #define AGAIN_MS 100
 
+bool vsp_recover_is_possible(const struct vsp_client *client)
+{
+	const struct vsp_move *move = &client->move;
+
+	if (!client->device || move->hopeless)
+		return false;
+	if (move->recovering || move->complete)
+		return true;
+	return move->journal_kept && !move->incoming;
+}
+
 bool vsp_recover_begin(struct vsp_client *client)
 {
 	struct vsp_move *move = &client->move;
 
-	if (!client->device || !move->complete || !(move->rests || move->recovering))
+	if (!vsp_recover_is_possible(client))
 		return false;
+	if (!move->rests && !move->recovering) { /* the guest runs: it must not wait for ever */
+		move->resume_waits = true;
+		move->announce = false;
+		move->recover_deadline = deadline_in_ms(VSP_RECOVER_MS);
+	}
 	move->recovering = true;
 	move->incoming = true; /* it is one, to the next netvspd */
 	move->replaying = 0;
@@ -31,16 +50,79 @@ bool vsp_recover_begin(struct vsp_client *client)
 	return true;
 }
 
+/* ---- the journal ---- */
+
+void vsp_recover_fini(struct vsp_client *client)
+{
+	if (client->move.journal >= 0)
+		close(client->move.journal);
+	client->move.journal = -1;
+	client->move.journal_kept = false;
+}
+
+/* An empty one. */
+static int journal_make(struct vsp_client *client)
+{
+	int fd = memfd_create("lunar-nic-journal", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+	vsp_recover_fini(client);
+	if (fd < 0)
+		return -errno;
+	if (ftruncate(fd, VSP_JOURNAL_BYTES) < 0 ||
+	    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) < 0) {
+		int result = -errno;
+
+		close(fd);
+		return result;
+	}
+	client->move.journal = fd;
+	return 0;
+}
+
+static void on_journal(void *ctx, uint64_t tag, int status, const struct vsp_header *reply)
+{
+	struct vsp_client *client = ctx;
+
+	(void)tag;
+	(void)reply;
+	client->move.journal_kept = !status;
+}
+
+void vsp_recover_give_journal(struct vsp_client *client)
+{
+	struct vsp_journal message = {0};
+
+	client->move.hopeless = false;
+	if (client->version < VSP_VERSION_MOVES || journal_make(client))
+		return;
+	vsp_header_fill(&message, VSP_JOURNAL, sizeof(message));
+	(void)vsp_link_request(client->link, &message.header, &client->move.journal, 1, on_journal,
+			       client, 0);
+}
+
+/* ---- going on ---- */
+
+void vsp_recover_end(struct vsp_client *client)
+{
+	struct vsp_move *move = &client->move;
+
+	move->recovering = false;
+	move->resume_waits = false;
+	move->journal_kept = false;
+	if (move->rests)
+		return; /* until vsp_client_resume() */
+	move->incoming = false;
+	vsp_move_free_state(client);
+	vsp_device_orphan(client);
+}
+
 static void give_up(struct vsp_client *client)
 {
 	log_error("%s: netvspd did not come back in time; the guest's NIC is unplugged",
 		  client->name);
 	vsp_client_disconnect(client);
-	client->move.recovering = false;
-	client->move.resume_waits = false;
-	client->move.incoming = false;
-	vsp_move_free_state(client);
-	vsp_device_orphan(client);
+	client->move.hopeless = true;
+	vsp_recover_end(client);
 }
 
 void vsp_recover_step(struct vsp_client *client)
@@ -72,13 +154,29 @@ static void recovered(struct vsp_client *client)
 	vsp_device_run_deferred(client->device);
 }
 
+static bool has_open_channel(const struct vsp_device *nic)
+{
+	for (uint32_t i = 0; i < nic->channel_count; i++)
+		if (nic->channels[i].open)
+			return true;
+	return false;
+}
+
 static void on_replayed(void *ctx, uint64_t tag, int status, const struct vsp_header *reply)
 {
 	struct vsp_client *client = ctx;
 
 	if (!reply)
 		return; /* lost again */
+	if (status == -ENODATA && tag == VSP_JOURNAL && !has_open_channel(client->device))
+		status = 0; /* the vNIC is new, and so it is to the guest */
+	if (tag == VSP_JOURNAL) {
+		client->move.journal_kept = !status;
+		if (client->move.complete)
+			status = 0; /* it goes without one */
+	}
 	if (status) {
+		client->move.hopeless = tag == VSP_JOURNAL || tag == VSP_RESTORE;
 		log_warn_limited("%s: netvspd does not take request %u again: %s", client->name,
 				 (unsigned int)tag, strerror(-status));
 		vsp_link_lose(client->link, "it does not take the NIC again");
@@ -129,6 +227,20 @@ static int state_replay(struct vsp_client *client)
 	return result;
 }
 
+/* After the state an empty one, else the one to go on with. */
+static int journal_replay(struct vsp_client *client)
+{
+	struct vsp_journal message = {
+		.flags = client->move.complete ? 0 : VSP_JOURNAL_RECOVER,
+	};
+	int result = client->move.complete ? journal_make(client) : 0;
+
+	if (result)
+		return result;
+	vsp_header_fill(&message, VSP_JOURNAL, sizeof(message));
+	return replay(client, &message.header, &client->move.journal, 1);
+}
+
 static int channels_replay(struct vsp_client *client)
 {
 	const struct vsp_device *nic = client->device;
@@ -152,8 +264,10 @@ void vsp_recover_replay(struct vsp_client *client)
 {
 	int result = gpadls_replay(client);
 
-	if (!result)
+	if (!result && client->move.complete)
 		result = state_replay(client);
+	if (!result)
+		result = journal_replay(client);
 	if (!result)
 		result = channels_replay(client);
 	if (result)

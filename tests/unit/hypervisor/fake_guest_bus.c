@@ -153,8 +153,8 @@ void fake_guest_bus_return(struct fake_guest_bus *bus, uint32_t gpadl_id)
 	assert_int_equal(torndown->gpadl_id, gpadl_id);
 }
 
-void fake_guest_bus_open(struct fake_guest_bus *bus, uint32_t gpadl_id, uint32_t downstream_page,
-			 uint32_t target_vp)
+void fake_guest_bus_post_open(struct fake_guest_bus *bus, uint32_t gpadl_id,
+			      uint32_t downstream_page, uint32_t target_vp)
 {
 	struct vmbus_open_channel open = {
 		.header.type = VMBUS_OPEN_CHANNEL,
@@ -164,13 +164,25 @@ void fake_guest_bus_open(struct fake_guest_bus *bus, uint32_t gpadl_id, uint32_t
 		.target_vp = target_vp,
 		.downstream_page_offset = downstream_page,
 	};
-	const struct vmbus_open_result *result = (const void *)bus->message;
 
 	memset(open.user_data, 0x5a, sizeof(open.user_data));
 	post(bus, &open, sizeof(open));
+}
+
+void fake_guest_bus_await_opened(struct fake_guest_bus *bus)
+{
+	const struct vmbus_open_result *result = (const void *)bus->message;
+
 	fake_guest_bus_await(bus, VMBUS_OPEN_CHANNEL_RESULT);
 	assert_int_equal(result->relid, bus->relid);
 	assert_int_equal(result->status, VMBUS_STATUS_SUCCESS);
+}
+
+void fake_guest_bus_open(struct fake_guest_bus *bus, uint32_t gpadl_id, uint32_t downstream_page,
+			 uint32_t target_vp)
+{
+	fake_guest_bus_post_open(bus, gpadl_id, downstream_page, target_vp);
+	fake_guest_bus_await_opened(bus);
 }
 
 void fake_guest_bus_close(struct fake_guest_bus *bus)

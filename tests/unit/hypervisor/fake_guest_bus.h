@@ -48,6 +48,9 @@ void fake_guest_bus_return(struct fake_guest_bus *bus, uint32_t gpadl_id);
 /* The primary channel. */
 void fake_guest_bus_open(struct fake_guest_bus *bus, uint32_t gpadl_id, uint32_t downstream_page,
 			 uint32_t target_vp);
+void fake_guest_bus_post_open(struct fake_guest_bus *bus, uint32_t gpadl_id,
+			      uint32_t downstream_page, uint32_t target_vp);
+void fake_guest_bus_await_opened(struct fake_guest_bus *bus);
 void fake_guest_bus_close(struct fake_guest_bus *bus);
 
 #endif

@@ -19,7 +19,7 @@
 #include "base/fd_passing.h"
 
 #define MAX_CONNECTIONS 32
-#define MAX_TYPES	18
+#define MAX_TYPES	19
 #define MAX_FDS		16
 #define KEPT_BYTES	4096
 
@@ -29,6 +29,7 @@ struct connection {
 	bool incoming;
 	bool rests;
 	bool restored;
+	bool journal;
 	bool departed;
 	unsigned channels;
 };
@@ -98,6 +99,25 @@ static void state_take(struct fake_netvspd *netvspd, const struct vsp_state *req
 		netvspd->restored_bytes = (size_t)got;
 }
 
+/* A first one is marked; one to go on with must be marked. */
+static void journal_take(struct fake_netvspd *netvspd, const struct vsp_journal *request,
+			 const int *fds, size_t fd_count)
+{
+	static const char mark[] = "kept by a fake netvspd";
+	char found[sizeof(mark)] = "";
+
+	if (fd_count != 1 || !(fcntl(fds[0], F_GET_SEALS) & F_SEAL_SHRINK) ||
+	    lseek(fds[0], 0, SEEK_END) < (off_t)VSP_JOURNAL_BYTES ||
+	    pread(fds[0], found, sizeof(found), 0) != (ssize_t)sizeof(found))
+		violated(netvspd, "JOURNAL without a sealed memfd");
+	else if (request->flags & VSP_JOURNAL_RECOVER && memcmp(found, mark, sizeof(mark)) != 0)
+		violated(netvspd, "another journal than the one that was kept");
+	else if (!(request->flags & VSP_JOURNAL_RECOVER) && *found)
+		violated(netvspd, "a new journal that is not empty");
+	else if (pwrite(fds[0], mark, sizeof(mark), 0) < 0)
+		abort();
+}
+
 /* The order that wire/vsp.h asks for. */
 static void order_check(struct fake_netvspd *netvspd, struct connection *connection,
 			const struct vsp_header *request)
@@ -121,6 +141,17 @@ static void order_check(struct fake_netvspd *netvspd, struct connection *connect
 	case VSP_RESTORE:
 		if (!connection->incoming || connection->restored || connection->channels)
 			violated(netvspd, "RESTORE out of order");
+		connection->restored = true;
+		break;
+	case VSP_JOURNAL:
+		if (connection->journal || connection->channels || !connection->nic)
+			violated(netvspd, "JOURNAL out of order");
+		connection->journal = true;
+		if (!(((const struct vsp_journal *)(const void *)request)->flags &
+		      VSP_JOURNAL_RECOVER))
+			break;
+		if (!connection->incoming || connection->restored)
+			violated(netvspd, "JOURNAL to go on with, out of order");
 		connection->restored = true;
 		break;
 	case VSP_SAVE:
@@ -219,6 +250,8 @@ static void request_handle(struct fake_netvspd *netvspd, struct connection *conn
 		order_check(netvspd, connection, request);
 	if (type == VSP_RESTORE)
 		state_take(netvspd, (const void *)request, fds, fd_count);
+	if (type == VSP_JOURNAL)
+		journal_take(netvspd, (const void *)request, fds, fd_count);
 	if (netvspd->answers[type] != FAKE_NETVSPD_SILENT)
 		request_answer(netvspd, connection, request, netvspd->answers[type]);
 }

@@ -354,14 +354,17 @@ static void a_netvspd_that_is_silent_ends_the_pause(void **state)
 	await_requests(&bench.a, VSP_RESUME, 1);
 }
 
-static void a_netvspd_that_is_lost_ends_the_pause_and_then_unplugs_the_nic(void **state)
+static void a_netvspd_that_is_lost_ends_the_pause_and_is_recovered(void **state)
 {
 	(void)state;
 	guest_bring_up(&bench.a);
 	fake_netvspd_answer(bench.a.netvspd, VSP_SAVE, FAKE_NETVSPD_HANGS_UP);
 	assert_int_equal(pause_a(), -ENOTCONN);
 	assert_true(fake_engine_runs(bench.a.guest.engine));
-	fake_guest_bus_await(&bench.a.guest, VMBUS_RESCIND_CHANNEL_OFFER);
+	fake_guest_bus_return(&bench.a.guest, NIC_GPADL);
+	fake_netvspd_answer(bench.a.netvspd, VSP_SAVE, 0);
+	assert_int_equal(pause_a(), 0);
+	assert_no_violations();
 }
 
 static void an_old_netvspd_cannot_save(void **state)
@@ -681,6 +684,69 @@ static void a_netvspd_that_does_not_come_back_costs_the_guest_its_nic(void **sta
 	fake_guest_bus_await(&bench.b.guest, VMBUS_RESCIND_CHANNEL_OFFER);
 }
 
+static void a_netvspd_lost_while_the_guest_runs_is_recovered(void **state)
+{
+	struct vsp_journal journal;
+
+	(void)state;
+	guest_bring_up(&bench.a);
+	for (unsigned i = 1; i <= 3; i++) {
+		fake_netvspd_hang_up(bench.a.netvspd);
+		await_requests(&bench.a, VSP_RESUME, i);
+		fake_netvspd_last(bench.a.netvspd, VSP_JOURNAL, &journal, sizeof(journal));
+		assert_int_equal(journal.flags, VSP_JOURNAL_RECOVER);
+		assert_int_equal(fake_netvspd_count(bench.a.netvspd, VSP_CHANNEL_OPEN), 1 + i);
+	}
+	assert_int_equal(fake_netvspd_count(bench.a.netvspd, VSP_RESTORE), 0);
+	assert_true(fake_engine_signal(bench.a.guest.engine, bench.a.guest.connection_id));
+	fake_guest_bus_lend(&bench.a.guest, 0x300, 4, 0x3400);
+	assert_int_equal(pause_a(), 0);
+	save_a();
+	assert_int_equal(restore_b(), 0);
+	go_b();
+	await_requests(&bench.b, VSP_RESUME, 1);
+	fake_netvspd_hang_up(bench.b.netvspd); /* also where it arrived */
+	await_requests(&bench.b, VSP_RESUME, 2);
+	fake_guest_bus_close(&bench.b.guest);
+	fake_guest_bus_return(&bench.b.guest, RING_GPADL);
+	assert_no_violations();
+}
+
+static void what_was_asked_of_a_lost_netvspd_is_asked_again(void **state)
+{
+	(void)state;
+	fake_guest_bus_connect(&bench.a.guest);
+	fake_guest_bus_lend(&bench.a.guest, RING_GPADL, 8, 0x3200);
+	fake_netvspd_answer(bench.a.netvspd, VSP_GPADL_ADD, FAKE_NETVSPD_SILENT);
+	fake_guest_bus_post_lend(&bench.a.guest, NIC_GPADL, 4, 0x3100);
+	await_requests(&bench.a, VSP_GPADL_ADD, 2);
+	fake_netvspd_answer(bench.a.netvspd, VSP_GPADL_ADD, 0);
+	fake_netvspd_hang_up(bench.a.netvspd);
+	fake_guest_bus_await_lent(&bench.a.guest, NIC_GPADL);
+	fake_netvspd_answer(bench.a.netvspd, VSP_CHANNEL_OPEN, FAKE_NETVSPD_HANGS_UP);
+	fake_guest_bus_post_open(&bench.a.guest, RING_GPADL, 4, 1);
+	await_requests(&bench.a, VSP_CHANNEL_OPEN, 1);
+	fake_netvspd_answer(bench.a.netvspd, VSP_CHANNEL_OPEN, 0);
+	fake_guest_bus_await_opened(&bench.a.guest);
+	assert_true(fake_engine_signal(bench.a.guest.engine, bench.a.guest.connection_id));
+	fake_guest_bus_close(&bench.a.guest);
+	fake_guest_bus_return(&bench.a.guest, NIC_GPADL);
+	assert_no_violations();
+}
+
+static void a_journal_without_content_costs_only_an_open_nic(void **state)
+{
+	(void)state;
+	fake_guest_bus_connect(&bench.a.guest);
+	fake_guest_bus_lend(&bench.a.guest, RING_GPADL, 8, 0x3200);
+	fake_netvspd_answer(bench.a.netvspd, VSP_JOURNAL, -ENODATA);
+	fake_netvspd_hang_up(bench.a.netvspd);
+	await_requests(&bench.a, VSP_RESUME, 1);
+	fake_guest_bus_open(&bench.a.guest, RING_GPADL, 4, 1);
+	fake_netvspd_hang_up(bench.a.netvspd);
+	fake_guest_bus_await(&bench.a.guest, VMBUS_RESCIND_CHANNEL_OFFER);
+}
+
 static void a_departed_nic_is_not_recovered(void **state)
 {
 	(void)state;
@@ -907,7 +973,7 @@ int main(void)
 		TEST(a_device_that_does_not_finish_ends_the_pause),
 		TEST(a_netvspd_that_does_not_save_ends_the_pause),
 		TEST(a_netvspd_that_is_silent_ends_the_pause),
-		TEST(a_netvspd_that_is_lost_ends_the_pause_and_then_unplugs_the_nic),
+		TEST(a_netvspd_that_is_lost_ends_the_pause_and_is_recovered),
 		TEST(an_old_netvspd_cannot_save),
 		TEST(a_vp_that_does_not_stop_ends_the_pause),
 		TEST(a_guest_that_ended_is_not_paused),
@@ -923,6 +989,9 @@ int main(void)
 		TEST(a_guest_that_goes_before_its_netvspd_is_back_is_not_told),
 		TEST(a_netvspd_lost_at_the_source_is_recovered_where_the_move_is_given_up),
 		TEST(a_netvspd_that_does_not_come_back_costs_the_guest_its_nic),
+		TEST(a_netvspd_lost_while_the_guest_runs_is_recovered),
+		TEST(what_was_asked_of_a_lost_netvspd_is_asked_again),
+		TEST(a_journal_without_content_costs_only_an_open_nic),
 		TEST(a_departed_nic_is_not_recovered),
 		TEST(each_part_that_cannot_be_restored_is_an_error),
 		TEST(another_machine_is_not_restored),

@@ -334,6 +334,14 @@ static void signal_anew(const struct event_signal *signal)
 		log_warn_limited("a channel is not signalled: %s", strerror(errno));
 }
 
+/* The guest has closed its channel while nobody was there to see. */
+static void reset_closed(struct nic *nic)
+{
+	nic_control_reset(nic);
+	if (nic->journal)
+		journal_clear(nic->journal);
+}
+
 static void resume(void *ctx)
 {
 	struct move_call *call = ctx;
@@ -349,7 +357,7 @@ static void resume(void *ctx)
 	nic->phase = NIC_RUNNING;
 	nic_forget_restored(nic); /* of channels that nobody opened */
 	if (nic->restored && !nic->queues[0] && nvsp_session_version(nic->nvsp))
-		nic_control_reset(nic); /* the guest has closed it meanwhile */
+		reset_closed(nic);
 	nic_control_changed(nic);
 	up = rndis_control_packet_filter(nic->rndis) != 0;
 	if (up && !nic->up)

@@ -48,7 +48,7 @@ struct vsp_guest {
 	uint32_t offered;
 	struct vsp_nic_state nic_state;
 	struct guest_channel channels[MAX_CHANNELS];
-	uint8_t message[VSP_MAX_MESSAGE_BYTES];
+	_Alignas(8) uint8_t message[VSP_MAX_MESSAGE_BYTES];
 };
 
 /* ---- socket ---- */
@@ -530,6 +530,11 @@ int vsp_guest_arrive(struct vsp_guest *guest, const char *socket, int state_fd, 
 	vsp_guest_forget_old(guest);
 	guest->parked_socket = old;
 	return 0;
+}
+
+int vsp_guest_journal(const struct vsp_guest *guest)
+{
+	return guest->journal_fd;
 }
 
 int vsp_guest_recover(struct vsp_guest *guest, const char *socket)

@@ -62,6 +62,8 @@ void vsp_guest_forget_old(struct vsp_guest *guest);
 
 /* Gives netvspd a journal: before the driver starts. */
 int vsp_guest_keep_journal(struct vsp_guest *guest);
+/* Its fd, which stays the guest's; -1: none. */
+int vsp_guest_journal(const struct vsp_guest *guest);
 /* netvspd has died: a new one, on any path, goes on from the journal. */
 int vsp_guest_recover(struct vsp_guest *guest, const char *socket);
 

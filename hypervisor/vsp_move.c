@@ -259,8 +259,6 @@ void vsp_client_resume(struct vsp_client *client, bool announce)
 	state_free(move);
 	if (!client->link) { /* lost meanwhile */
 		move->incoming = false;
-		if (vsp_recover_begin(client))
-			return;
 		vsp_device_orphan(client);
 		vsp_client_set_timer(client, 0);
 		return;

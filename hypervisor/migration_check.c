@@ -111,11 +111,35 @@ static void check_file(struct migration_check *check, const char *what, const ch
 				    what, path, strerror(errno));
 }
 
-void migration_check_definition(struct migration_check *check, const char *vm_name,
+/* Whether path is below a folder, by its text alone. */
+static bool path_is_below(const char *path, const char *folder)
+{
+	size_t length = strlen(folder);
+
+	while (length > 0 && folder[length - 1] == '/')
+		length--;
+	return strncmp(path, folder, length) == 0 && path[length] == '/' &&
+	       !strstr(path + length, "/../") && !strstr(path + length, "/./");
+}
+
+/* The guest decides what its console writes, and another host's definition where to: that must not
+ * be /etc/passwd. */
+static bool console_is_confined(const struct vm_config *config)
+{
+	char own[PATH_MAX];
+
+	if (!config->console_path || path_is_below(config->console_path, vm_paths_console_dir()))
+		return true;
+	return vm_path(VM_PATH_RUN_DIR, config->name, own, sizeof(own)) == 0 &&
+	       path_is_below(config->console_path, own);
+}
+
+bool migration_check_definition(struct migration_check *check, const char *vm_name,
 				const char *definition, size_t length)
 {
 	char message[VM_MESSAGE_BYTES] = "";
 	struct vm_config *config;
+	bool may_make = true;
 
 	check_name(check, vm_name);
 	if (vm_config_parse("the definition", definition, length, &config, message,
@@ -124,13 +148,24 @@ void migration_check_definition(struct migration_check *check, const char *vm_na
 				    "the destination does not understand it: %s; use the same "
 				    "version of Lunar on both hosts",
 				    message);
-		return;
+		return false;
 	}
-	if (strcmp(config->name, vm_name) != 0)
+	if (strcmp(config->name, vm_name) != 0) {
 		migration_check_add(check, MIGRATION_STOPS, "definition",
 				    "it is of %s, not of %s; give the VM its definition's name",
 				    config->name, vm_name);
+		may_make = false;
+	}
+	if (!console_is_confined(config)) {
+		migration_check_add(check, MIGRATION_STOPS, "console",
+				    "its console is %s; VMs of other hosts may have it below %s "
+				    "there alone: change console_path, or set LUNAR_CONSOLE_DIR "
+				    "for lunar receive",
+				    config->console_path, vm_paths_console_dir());
+		may_make = false;
+	}
 	check_file(check, "kernel", config->kernel);
 	check_file(check, "initrd", config->initrd);
 	vm_config_free(config);
+	return may_make;
 }

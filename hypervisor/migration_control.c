@@ -15,7 +15,8 @@
 #include "hypervisor/migration_thread.h"
 #include "hypervisor/migration_tls.h"
 
-#define MAX_QUEUED 128
+#define MAX_QUEUED	 128
+#define MAX_QUEUED_BYTES ((size_t)MIGRATION_MAX_PAYLOAD_BYTES)
 
 struct queued {
 	STAILQ_ENTRY(queued) link;
@@ -33,6 +34,7 @@ struct migration_control {
 	pthread_cond_t changed;
 	struct queue queue; /* lock */
 	size_t count;	    /* lock */
+	size_t bytes;	    /* lock; of their payloads */
 	int error;	    /* lock; the reader has ended */
 	bool ending;	    /* lock */
 };
@@ -43,18 +45,26 @@ static void queued_free(struct queued *queued)
 	free(queued);
 }
 
+/* Under the lock. A peer may send faster than the mover looks, and each frame be long. */
+static bool queue_has_room(const struct migration_control *control, size_t bytes)
+{
+	return control->count == 0 ||
+	       (control->count < MAX_QUEUED && bytes <= MAX_QUEUED_BYTES - control->bytes);
+}
+
 /* Waits while the queue is full. False where the connection is being ended. */
 static bool queue_put(struct migration_control *control, struct queued *queued)
 {
 	bool ok;
 
 	pthread_mutex_lock(&control->lock);
-	while (control->count >= MAX_QUEUED && !control->ending)
+	while (!queue_has_room(control, queued->message.length) && !control->ending)
 		pthread_cond_wait(&control->changed, &control->lock);
 	ok = !control->ending;
 	if (ok) {
 		STAILQ_INSERT_TAIL(&control->queue, queued, link);
 		control->count++;
+		control->bytes += queued->message.length;
 		pthread_cond_broadcast(&control->changed);
 	}
 	pthread_mutex_unlock(&control->lock);
@@ -163,6 +173,7 @@ int migration_control_receive(struct migration_control *control, struct migratio
 	if (queued) {
 		STAILQ_REMOVE_HEAD(&control->queue, link);
 		control->count--;
+		control->bytes -= queued->message.length;
 		pthread_cond_broadcast(&control->changed);
 	}
 	rc = queued ? 0 : control->error ? control->error : -ETIMEDOUT;

@@ -111,6 +111,16 @@ static void name_await(struct target *target, struct deadline deadline)
 	}
 }
 
+/* A process that was killed while it moved the same VM away has left a definition here that may be
+ * nobody's: the host that it went to knows. What cannot be told is left as it is, for the checks. */
+static void name_settle(const struct target *target)
+{
+	struct vm_error why = {0};
+
+	if (migration_resolve_before_start(target->hello.vm, &why))
+		log_info("%s: %s", target->hello.vm, why.message);
+}
+
 static int vm_make_patiently(struct target *target, bool departing, struct deadline deadline,
 			     struct vm_error *error)
 {
@@ -178,15 +188,18 @@ static void checks_run(struct target *target)
 	struct deadline deadline = deadline_in_ms(DEPARTING_MS);
 	bool departing = migration_record_departs(target->hello.vm);
 	struct vm_error error = {0};
+	bool may_make;
 	int rc;
 
 	name_await(target, deadline);
-	migration_check_definition(&target->check, target->hello.vm, target->hello.definition,
-				   target->hello.definition_length);
+	name_settle(target);
+	may_make = migration_check_definition(&target->check, target->hello.vm,
+					      target->hello.definition,
+					      target->hello.definition_length);
 	rc = migration_call(target->caller, cpu_check, target, &error, deadline_in_ms(LOOP_MS));
 	if (rc)
 		migration_check_add(&target->check, MIGRATION_STOPS, "cpu", "%s", error.message);
-	if (migration_check_stopper(&target->check) && !target->hello.check_only)
+	if (!may_make || (migration_check_stopper(&target->check) && !target->hello.check_only))
 		return;
 	error = (struct vm_error){0};
 	rc = vm_make_patiently(target, departing, deadline, &error);
@@ -443,21 +456,47 @@ static int frame_take(struct target *target, struct migration_message *message,
 	return migration_tls_explain(target->tls, -EPROTO, "the source", error);
 }
 
+/* Why no more memory will come, or 0. */
+static int memory_error(struct target *target)
+{
+	int rc = migration_page_receiver_wait_round(target->receiver, UINT32_MAX - 1,
+						    deadline_in_ms(0));
+
+	return rc == -ETIMEDOUT ? 0 : rc;
+}
+
+/*
+ * A source may copy for hours without a word on this connection, as long as its memory connections
+ * live. They may end a moment before STATE comes, which was sent first: so they have to be found
+ * dead twice.
+ */
 static int state_await(struct target *target, struct vm_error *error)
 {
 	struct migration_message message = {0};
+	bool dead = false;
 	int rc = 0;
 
 	target->last_round = UINT32_MAX;
 	while (!rc && !target->state.length) {
 		rc = migration_control_receive(target->control, &message, deadline_in_ms(LOOP_MS));
-		if (rc == -ETIMEDOUT)
-			rc = 0; /* it copies; TCP looks after whether it is there at all */
-		else if (rc)
-			migration_tls_explain(target->tls, rc, "the source", error);
-		else
-			rc = frame_take(target, &message, error);
+		if (rc == -ETIMEDOUT) {
+			rc = memory_error(target);
+			if (rc && dead)
+				break;
+			dead = rc != 0;
+			rc = 0;
+			continue;
+		}
+		if (rc)
+			break;
+		rc = frame_take(target, &message, error);
+		if (rc) {
+			migration_message_fini(&message);
+			return rc;
+		}
 	}
+	if (rc)
+		migration_tls_explain(target->tls, rc, "the source", error);
 	migration_message_fini(&message);
 	return rc;
 }

@@ -31,6 +31,11 @@ const char *vm_paths_state_dir(void)
 	return directory_from("LUNAR_STATE_DIR", "/var/lib/lunar");
 }
 
+const char *vm_paths_console_dir(void)
+{
+	return directory_from("LUNAR_CONSOLE_DIR", "/var/log/lunar");
+}
+
 int vm_path(enum vm_path which, const char *name, char *path, size_t path_bytes)
 {
 	static const char *const run_suffix[] = {

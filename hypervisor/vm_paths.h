@@ -12,6 +12,8 @@
 /* Never NULL; static or the environment's. */
 const char *vm_paths_run_dir(void);
 const char *vm_paths_state_dir(void);
+/* Below it, consoles of VMs that come from other hosts may be; $LUNAR_CONSOLE_DIR. */
+const char *vm_paths_console_dir(void);
 
 enum vm_path {
 	VM_PATH_RUN_DIR,    /* $LUNAR_RUN_DIR/vm/NAME */

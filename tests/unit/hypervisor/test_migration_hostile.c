@@ -331,6 +331,54 @@ static void state_before_its_time_drops_the_vm(void **state)
 	assert_nothing_is_left();
 }
 
+/* A source whose memory connections are gone, and that keeps the other one, holds a VM's memory
+ * here for nothing. */
+static void memory_connections_that_end_early_drop_the_vm(void **state)
+{
+	struct puppet puppet;
+	int rc = -ETIMEDOUT;
+
+	(void)state;
+	receiver_start(&world, HOST_B);
+	puppet_greet(&puppet);
+	puppet_join(&puppet);
+	for (int i = 0; i < 2; i++) {
+		migration_tls_destroy(puppet.memory[i]);
+		puppet.memory[i] = NULL;
+	}
+	for (int i = 0; i < 5 && rc == -ETIMEDOUT; i++)
+		rc = hear(&puppet);
+	assert_int_equal(rc, MIGRATION_FRAME_FAIL);
+	puppet_end(&puppet);
+	assert_nothing_is_left();
+}
+
+/* While nobody looks at them, frames are not gathered without end. */
+static void long_frames_in_a_row_are_not_all_taken(void **state)
+{
+	const size_t length = (size_t)MIGRATION_MAX_PAYLOAD_BYTES - MIB;
+	struct puppet puppet = {0};
+	void *payload = calloc(1, length);
+	int rc = 0, said = 0;
+
+	(void)state;
+	assert_non_null(payload);
+	world.target_hold = "target-hello:4000";
+	receiver_start(&world, HOST_B);
+	assert_int_equal(migration_id_make(puppet.id), 0);
+	puppet.tls = dial(HOST_A, world.port);
+	say_hello(&puppet);
+	for (; said < 4 && !rc; said++)
+		rc = migration_message_send(migration_tls_channel(puppet.tls),
+					    MIGRATION_FRAME_STATE, payload, length,
+					    deadline_in_ms(1000));
+	assert_int_equal(rc, -ETIMEDOUT);
+	assert_true(said <= 3); /* one waits, one was read and finds no room */
+	free(payload);
+	puppet_end(&puppet);
+	assert_nothing_is_left();
+}
+
 static void memory_needs_the_token_and_each_place_is_taken_once(void **state)
 {
 	struct migration_tls *wrong[3];
@@ -550,6 +598,8 @@ int main(void)
 		WORLD_TEST(malformed_hello_is_refused),
 		WORLD_TEST(commit_before_its_time_drops_the_vm),
 		WORLD_TEST(state_before_its_time_drops_the_vm),
+		WORLD_TEST(memory_connections_that_end_early_drop_the_vm),
+		WORLD_TEST(long_frames_in_a_row_are_not_all_taken),
 		WORLD_TEST(memory_needs_the_token_and_each_place_is_taken_once),
 		WORLD_TEST(repeated_commit_and_a_stale_id_change_nothing),
 		WORLD_TEST(only_the_source_releases_a_vm_that_waits),

@@ -239,6 +239,8 @@ static void *source_run(void *ctx)
 	rc = source_connect(source, &error);
 	if (!rc && source->options.check_only) {
 		source_disconnect(source);
+		migration_lock_release(MIGRATION_SIDE_OUT, source->record.id, source->out_lock,
+				       true);
 		source_set_phase(source, MIGRATION_CHECKED);
 		over_post_send(source->over);
 		return NULL;

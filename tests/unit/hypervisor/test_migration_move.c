@@ -10,7 +10,9 @@
 
 #include <cmocka.h>
 
+#include <dirent.h>
 #include <errno.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -113,6 +115,24 @@ static void assert_second_try_succeeds(pid_t pid)
 	assert_runs_at(HOST_B);
 }
 
+/* Locks of moves that a host's processes hold, or have left. */
+static unsigned int locks_count(enum move_host host)
+{
+	char path[PATH_MAX];
+	unsigned int count = 0;
+	struct dirent *entry;
+	DIR *dir;
+
+	world_enter(&world, host);
+	snprintf(path, sizeof(path), "%s/migrations", getenv("LUNAR_RUN_DIR"));
+	dir = opendir(path);
+	assert_non_null(dir);
+	while ((entry = readdir(dir)) != NULL)
+		count += strstr(entry->d_name, ".lock") != NULL;
+	closedir(dir);
+	return count;
+}
+
 static void check_reports_and_moves_nothing(void **state)
 {
 	pid_t pid;
@@ -123,6 +143,7 @@ static void check_reports_and_moves_nothing(void **state)
 	pid = move_once();
 	assert_stays(MIGRATION_CHECKED, EXIT_OK);
 	assert_int_equal(world.witness->findings, 1); /* the fake VM's "no uplink has a link" */
+	assert_int_equal(locks_count(HOST_A), 0);
 	assert_true(vm_wait(pid, 0) == -ETIMEDOUT);
 }
 

@@ -15,6 +15,7 @@
 #include "hypervisor/migration_call.h"
 #include "hypervisor/migration_check.h"
 #include "hypervisor/migration_control.h"
+#include "hypervisor/migration_resolve.h"
 #include "hypervisor/migration_socket.h"
 #include "hypervisor/migration_target_internal.h"
 #include "hypervisor/migration_tls.h"
@@ -112,7 +113,8 @@ static void name_await(struct target *target, struct deadline deadline)
 }
 
 /* A process that was killed while it moved the same VM away has left a definition here that may be
- * nobody's: the host that it went to knows. What cannot be told is left as it is, for the checks. */
+ * nobody's: the host that it went to knows. What cannot be told is left as it is, for the checks.
+ */
 static void name_settle(const struct target *target)
 {
 	struct vm_error why = {0};

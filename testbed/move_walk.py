@@ -62,14 +62,35 @@ class Walk:
         self.guest: Guest | None = None
         self.io: VerifiedIo | None = None
         self._pool = ThreadPoolExecutor(1)
-        self._begin(bed.hosts[0])
+        self._sound = False
+
+    def prepare(self) -> None:
+        """Has a VM running that nothing is wrong with; after a case that failed, everything is made anew."""
+        if not self._sound:
+            self._clear()
+            self._begin(self.bed.hosts[0])
+        self._sound = False
+
+    def passed(self) -> None:
+        """The case that prepare() began has come to its end."""
+        self._sound = True
+
+    def _clear(self) -> None:
+        """Whatever a case has left goes."""
+        self.bed.heal()
+        self._pool = ThreadPoolExecutor(1)
+        for host in self.bed.hosts:
+            host.run(f"kill -9 $(pidof vmwp) $(cat {host.run_dir}/receive.pid) $(cat {host.run_dir}/netvspd.pid); sleep 0.3; "
+                     f"rm -rf {host.run_dir}/vm/* {host.run_dir}/migrations {host.state_dir}/migrations {host.state_dir}/vms/*")
+            host.start_netvspd()
+            host.start_receiver()
 
     def _begin(self, host: Host) -> None:
         self.guest = Guest(host, self.vm).start()
         self.io = VerifiedIo(self.bed, self.guest, self.target, self.guest.attach(self.target.url), mib=8)
 
     def close(self) -> None:
-        """Ends the VM, wherever it is. What was written must be right."""
+        """Ends the VM, wherever it is."""
         self._pool.shutdown(cancel_futures=True)
         self.bed.heal()
         if self.guest is not None:

@@ -41,6 +41,8 @@ class VerifiedIo:
         self._area = f"--mib {mib} --skip {skip_mib}"
         number = next(self._numbers)
         self._report, self._log = f"/tmp/io-{number}.json", f"/tmp/io-{number}.log"
+        # A session whose guest was killed ends when the next one takes its place.
+        process.wait_until(f"one session at {target.iqn}", lambda: len(bed.san.tsihs(target)) == 1, 20, 0.2)
         [self.tsih] = bed.san.tsihs(target)
         self._capture = Capture(f"lan-{bed.san.namespace.name}", Path(bed.directory) / f"sessions-{number}.pcap", SESSION_CHANGES)
         self._pid = guest.run(f"ioverify run {disk} {self._area} --report {self._report} >{self._log} 2>&1 & "

@@ -49,16 +49,19 @@ def test_every_documented_step_is_known_here() -> None:
 @pytest.mark.parametrize("step, fault", CASES, ids=[f"{fault}-at-{step}" for step, fault in CASES])
 def test_broken_step_leaves_one_vm(walk: Walk, step: str, fault: str) -> None:
     """Exactly one runs, where the rules say; its I/O goes on; the next move succeeds."""
+    walk.prepare()
     place, move = walk.break_at(step, fault)
     print(step, fault, "→", place, f"(lunar migrate: {move.rc})")
     assert place in places_after(step, fault)
     assert move.rc != 0 or place == "target" or fault == "kill-target", move.out
     walk.check(place)
     walk.second_try()
+    walk.passed()
 
 
 def test_nothing_was_lost_on_the_way(walk: Walk) -> None:
     """All blocks that were written since the VM was last started are right; one session, one connection."""
+    walk.prepare()
     verdict = walk.io.finish()
     print(verdict)
     assert verdict.problems == ()

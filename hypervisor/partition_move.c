@@ -18,7 +18,7 @@ static void own_log_clear(struct partition *partition)
 	uint64_t words[FETCH_WORDS];
 	uint64_t limit = guest_memory_limit(partition->memory) >> GUEST_PAGE_SHIFT;
 
-	for (uint64_t gpn = 0; gpn < limit; gpn += FETCH_WORDS * 64)
+	for (uint64_t gpn = 0; gpn < limit; gpn += UINT64_C(64) * FETCH_WORDS)
 		(void)guest_memory_dirty_fetch_and_clear(partition->memory, gpn, words,
 							 FETCH_WORDS);
 }

@@ -472,16 +472,22 @@ void vsp_device_kick(struct vsp_device *nic)
 
 static void nic_free(struct vsp_device *nic)
 {
-	struct nic_deferred *deferred;
-	struct nic_gpadl *gpadl;
+	struct nic_deferred *deferred = STAILQ_FIRST(&nic->deferred);
+	struct nic_gpadl *gpadl = LIST_FIRST(&nic->gpadls);
 
 	for (uint32_t i = 0; i < nic->channel_count; i++)
 		channel_disconnect(nic, i);
-	while ((gpadl = LIST_FIRST(&nic->gpadls)) != NULL)
-		gpadl_forget(gpadl);
-	while ((deferred = STAILQ_FIRST(&nic->deferred)) != NULL) {
-		STAILQ_REMOVE_HEAD(&nic->deferred, link);
+	while (gpadl) {
+		struct nic_gpadl *next = LIST_NEXT(gpadl, link);
+
+		free(gpadl);
+		gpadl = next;
+	}
+	while (deferred) {
+		struct nic_deferred *next = STAILQ_NEXT(deferred, link);
+
 		free(deferred);
+		deferred = next;
 	}
 	LIST_REMOVE(nic, link);
 	free(nic);

@@ -75,6 +75,8 @@ static void on_saved(void *ctx, uint64_t tag, int status, const struct vsp_heade
 	int fd = reply ? vsp_link_take_fd(client->link) : -1;
 
 	(void)tag;
+	if (!status && !reply)
+		status = -ENOTCONN;
 	if (!status)
 		status = reply->size_bytes < sizeof(*state)
 				 ? -EPROTO

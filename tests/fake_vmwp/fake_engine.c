@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -482,9 +483,11 @@ const char *__tsan_default_suppressions(void)
 /* Byte by byte, and atomic: the host may read at the same time. */
 static void bytes_copy(uint8_t *to, const uint8_t *from, size_t length)
 {
+	_Atomic uint8_t *target = (_Atomic uint8_t *)to;
+
 	for (size_t i = 0; i < length; i++)
-		__atomic_store_n(&to[i], __atomic_load_n(&from[i], __ATOMIC_RELAXED),
-				 __ATOMIC_RELAXED);
+		atomic_store_explicit(&target[i], __atomic_load_n(&from[i], __ATOMIC_RELAXED),
+				      memory_order_relaxed);
 }
 
 void fake_engine_write(struct engine_partition *partition, uint64_t gpa, const void *bytes,

@@ -96,8 +96,8 @@ void fake_guest_bus_post_lend_head(struct fake_guest_bus *bus, uint32_t gpadl_id
 	memcpy(message, &header, sizeof(header));
 	put_le32(message + sizeof(header), pages * PAGE_BYTES);
 	for (uint32_t i = 0; i < count; i++)
-		put_le64(message + sizeof(header) + 8 + i * 8, first_gpn + i);
-	post(bus, message, sizeof(header) + 8 + count * 8);
+		put_le64(message + sizeof(header) + 8 + (size_t)i * 8, first_gpn + i);
+	post(bus, message, sizeof(header) + 8 + (size_t)count * 8);
 }
 
 void fake_guest_bus_post_lend_body(struct fake_guest_bus *bus, uint32_t gpadl_id, uint32_t pages,
@@ -111,8 +111,8 @@ void fake_guest_bus_post_lend_body(struct fake_guest_bus *bus, uint32_t gpadl_id
 
 	memcpy(message, &header, sizeof(header));
 	for (uint32_t i = HEAD_PAGES; i < pages; i++)
-		put_le64(message + sizeof(header) + (i - HEAD_PAGES) * 8, first_gpn + i);
-	post(bus, message, sizeof(header) + (pages - HEAD_PAGES) * 8);
+		put_le64(message + sizeof(header) + (size_t)(i - HEAD_PAGES) * 8, first_gpn + i);
+	post(bus, message, sizeof(header) + (size_t)(pages - HEAD_PAGES) * 8);
 }
 
 void fake_guest_bus_post_lend(struct fake_guest_bus *bus, uint32_t gpadl_id, uint32_t pages,

@@ -430,7 +430,8 @@ static bool event_flag_is_set(struct host *host, uint32_t vp, uint32_t flag)
 	uint8_t byte;
 
 	fake_engine_read(host->guest.engine,
-			 fake_guest_bus_siefp(vp) + HV_VMBUS_SINT * HV_EVENT_FLAGS_BYTES + flag / 8,
+			 fake_guest_bus_siefp(vp) + (uint64_t)HV_VMBUS_SINT * HV_EVENT_FLAGS_BYTES +
+				 flag / 8,
 			 &byte, 1);
 	return byte >> (flag % 8) & 1;
 }
@@ -911,7 +912,7 @@ static void both_logs_of_written_pages_are_one(void **state)
 	assert_false(page_is_in(words, 0x8000));
 	assert_true(page_is_in(words, 0x9000));
 	assert_true(page_is_in(words, MEMORY_BYTES - 4096));
-	assert_true(page_is_in(words, 64 * 4096));
+	assert_true(page_is_in(words, UINT64_C(64) * 4096));
 	memset(words, 0, sizeof(words));
 	assert_int_equal(partition_dirty_fetch(partition, 0, words, count), 0);
 	assert_false(page_is_in(words, 0x7000) || page_is_in(words, 0x9000));

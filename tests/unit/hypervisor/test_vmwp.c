@@ -192,7 +192,7 @@ static int api_call(const struct host *host, const char *method, const char *url
 	begin = strstr(text, "\r\n\r\n");
 	if (answer)
 		snprintf(answer, ANSWER_SIZE, "%s", begin ? begin + 4 : "");
-	return length > 12 ? atoi(text + 9) : 0;
+	return length > 12 ? (int)strtol(text + 9, NULL, 10) : 0;
 }
 
 /* A member of the answer to a GET; "": none. "a.b" is not understood. */

@@ -33,7 +33,7 @@
 #define MAX_VLAN	   4095
 
 struct probe {
-	LIST_ENTRY(probe) link;	       /* control thread */
+	unsigned int slot;	       /* control thread */
 	LIST_ENTRY(probe) worker_link; /* worker */
 	struct prober *prober;
 	struct vsp_portal portal;
@@ -52,7 +52,7 @@ struct prober {
 	struct data_path *path;
 	struct rte_ether_addr mac;
 	struct switch_port *port; /* NULL while nothing is asked */
-	struct probe_list probes;
+	struct probe *probes[PROBE_MAX];
 	unsigned int count;
 	struct probe_list asked; /* worker's thread */
 	_Atomic bool posted;
@@ -251,7 +251,7 @@ void probe_cancel(struct probe *probe)
 	event_timer_cancel(probe->timer);
 	if (probe->sent > 0)
 		worker_call(prober->path->worker, forget, probe);
-	LIST_REMOVE(probe, link);
+	prober->probes[probe->slot] = NULL;
 	free(probe);
 	if (--prober->count > 0)
 		return;
@@ -271,16 +271,14 @@ static void finish(struct probe *probe, int status)
 static void handle_answers(void *ctx)
 {
 	struct prober *prober = ctx;
-	struct probe *probe;
 
 	atomic_store_explicit(&prober->posted, false, memory_order_release);
-again:
-	LIST_FOREACH(probe, &prober->probes, link)
-	{
-		if (!atomic_load_explicit(&probe->answered, memory_order_acquire))
-			continue;
-		finish(probe, 0); /* its owner may cancel others */
-		goto again;
+	/* An owner may cancel others meanwhile: their places are empty then. */
+	for (unsigned int i = 0; i < PROBE_MAX; i++) {
+		struct probe *probe = prober->probes[i];
+
+		if (probe && atomic_load_explicit(&probe->answered, memory_order_acquire))
+			finish(probe, 0);
 	}
 }
 
@@ -375,7 +373,9 @@ int probe_start(struct prober *prober, const struct vsp_portal *portal, probe_do
 		free(probe);
 		return err;
 	}
-	LIST_INSERT_HEAD(&prober->probes, probe, link);
+	while (prober->probes[probe->slot]) /* there is a free one: count says so */
+		probe->slot++;
+	prober->probes[probe->slot] = probe;
 	prober->count++;
 	*out = probe;
 	return 0;
@@ -389,7 +389,6 @@ int prober_create(struct event_loop *loop, struct data_path *path, struct prober
 		return -ENOMEM;
 	prober->loop = loop;
 	prober->path = path;
-	LIST_INIT(&prober->probes);
 	LIST_INIT(&prober->asked);
 	if (getrandom(prober->mac.addr_bytes, sizeof(prober->mac.addr_bytes), 0) !=
 	    (ssize_t)sizeof(prober->mac.addr_bytes)) {

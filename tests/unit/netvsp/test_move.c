@@ -132,9 +132,11 @@ static void tally_guest(struct tally *tally, struct test_guest *guest, uint32_t 
 	while (tally->count < count) {
 		const struct test_frame *got = test_guest_take(guest, WAIT_MS);
 
-		if (!got)
+		if (!got) {
 			fail_msg("%u of %u frames, %s", tally->count, count,
 				 fake_netvsc_violation(test_guest_driver(guest)));
+			return;
+		}
 		tally_frame(tally, got->bytes, got->rx.length);
 	}
 	assert_null(test_guest_take(guest, QUIET_MS));

@@ -209,6 +209,7 @@ static void every_altered_byte_is_refused_or_stays_in_bounds(void **state)
 
 static void next_version_is_read_where_it_says_so(void **state)
 {
+	static const uint8_t unknown[13] = {'N', 'E', 'W', '_', 3, 0, 0, 0, 1, 0, 0, 0, 0x77};
 	uint8_t bytes[sizeof(golden) + 13];
 	const size_t portals = section_at(STATE_TAG('P', 'R', 'T', 'L'));
 	struct saved_nic saved;
@@ -228,7 +229,7 @@ static void next_version_is_read_where_it_says_so(void **state)
 
 	/* A section that nobody knows, to be passed over or not. */
 	memcpy(bytes, golden, sizeof(golden));
-	memcpy(bytes + sizeof(golden), "NEW_\3\0\0\0\1\0\0\0\x77", 13);
+	memcpy(bytes + sizeof(golden), unknown, sizeof(unknown));
 	assert_int_equal(saved_nic_read(&saved, bytes, sizeof(bytes)), 0);
 	saved_nic_fini(&saved);
 	put_le16(bytes + sizeof(golden) + 6, 1);

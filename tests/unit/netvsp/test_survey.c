@@ -91,7 +91,7 @@ static void info_tells_uplinks_and_vnics(void **state)
 	struct test_guest *guest = test_guest_start(*state, "a/nic0", 1, &linux_driver, 0);
 	int fd = connect_client(state);
 	struct vsp_header ask = {0};
-	struct vsp_info info;
+	struct vsp_info info = {0};
 
 	assert_non_null(guest);
 	tell(fd, 2, VSP_INFO, &ask, sizeof(ask));

@@ -152,6 +152,8 @@ static void uncommit(struct target *target)
 
 	aborted.word = MIGRATION_WORD_ABORTED;
 	rc = migration_record_write(MIGRATION_SIDE_IN, &aborted, true);
+	if (rc) /* a full disk: no record says nothing yet, which is as true */
+		rc = migration_record_remove(MIGRATION_SIDE_IN, aborted.id);
 	if (rc)
 		log_error("%s: the record of its move is wrong now (%s): it says that the VM runs "
 			  "here, and it does not",

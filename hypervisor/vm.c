@@ -210,10 +210,11 @@ static void vm_faulted(struct vm *vm)
 static void on_ended(void *ctx, enum partition_end end, const char *text)
 {
 	struct vm *vm = ctx;
+	bool stops = vm->stop_deadline || vm->move.stop_after;
 
 	vm_move_abandon(vm, "the guest came to an end");
 	/* Else a guest could reset itself out of a stop: the next boot knows of no deadline. */
-	if (vm->stop_deadline && (end == PARTITION_RESET || end == PARTITION_FAULTED)) {
+	if (stops && (end == PARTITION_RESET || end == PARTITION_FAULTED)) {
 		vm_finish(vm, VM_STATE_STOPPED, EXIT_OK,
 			  "the guest reset when it was asked to power off: stopped");
 		return;

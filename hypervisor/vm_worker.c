@@ -146,13 +146,17 @@ static int api_start(struct vm_worker *worker, struct vm_error *error)
 static void on_state(void *ctx, struct vm *vm, enum vm_state state)
 {
 	struct vm_worker *worker = ctx;
+	int result;
 
 	if (vm_state_is_final(state))
 		worker->config.ended(worker->config.ctx);
 	if (state != VM_STATE_RUNNING || !worker->stop_pending)
 		return;
+	result = vm_request_stop(vm, false, 0);
+	if (result == -EBUSY)
+		return; /* it runs on, and its move is about to end: then we are called again */
 	worker->stop_pending = false;
-	if (vm_request_stop(vm, false, 0))
+	if (result)
 		log_error("%s cannot be stopped", worker->vm_config->name);
 }
 

@@ -543,6 +543,22 @@ static void a_signal_cancels_the_move_and_then_asks_the_guest(void **state)
 	await_text(&bench.b, vm_state, "");
 }
 
+/* Its VM is at rest then, and runs on for as long as it takes to power off. */
+static void a_signal_while_the_vm_rests_ends_the_move_and_the_vm(void **state)
+{
+	(void)state;
+	vmwp_kill(&bench.vmwp);
+	setenv("LUNAR_MIGRATION_HOLD", "source-paused:20000", 1);
+	bench.vmwp = vmwp_spawn(&bench.a, "--config", bench.definition);
+	unsetenv("LUNAR_MIGRATION_HOLD");
+	await_text(&bench.a, vm_state, "running");
+	migrate(&bench.a, &bench.b, "");
+	await_text(&bench.a, vm_state, "paused");
+	kill(bench.vmwp, SIGTERM);
+	assert_int_equal(vmwp_await(&bench.vmwp, WAIT_MS), EXIT_OK);
+	await_text(&bench.b, vm_state, "");
+}
+
 static void a_signal_drops_what_is_on_its_way_here(void **state)
 {
 	(void)state;
@@ -587,6 +603,7 @@ int main(void)
 		TEST(a_guest_that_ends_gives_the_move_up),
 		TEST(a_guest_that_resets_gives_the_move_up_and_starts_again),
 		TEST(a_signal_cancels_the_move_and_then_asks_the_guest),
+		TEST(a_signal_while_the_vm_rests_ends_the_move_and_the_vm),
 		TEST(a_signal_drops_what_is_on_its_way_here),
 		TEST(wrong_usage_is_told),
 	};

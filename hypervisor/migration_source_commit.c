@@ -64,7 +64,7 @@ static int record_leaving(struct source *source, struct vm_error *error)
 		sizeof(source->record.identity) - 1);
 	source->record.port = source->options.port;
 	rc = record_say(source, MIGRATION_WORD_LEAVING, true);
-	source->recorded = rc == 0;
+	source->recorded = true; /* also where only its way to the disk failed */
 	return rc ? vm_error_set(error, EXIT_INTERNAL, rc,
 				 "cannot write the move's record in %s: %s",
 				 "$LUNAR_STATE_DIR/migrations", strerror(-rc))

@@ -488,6 +488,13 @@ bool migration_definition_is_prepared(const char *vm, const char *id)
 	return !prepared_path(vm, id, path) && access(path, F_OK) == 0;
 }
 
+bool migration_definition_exists(const char *vm)
+{
+	char path[PATH_MAX];
+
+	return !vm_path(VM_PATH_DEFINITION, vm, path, sizeof(path)) && access(path, F_OK) == 0;
+}
+
 bool migration_definition_is_stored(const char *vm, const void *text, size_t length)
 {
 	char path[PATH_MAX];

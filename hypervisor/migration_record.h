@@ -85,7 +85,8 @@ int migration_definition_prepare(const char *vm, const char *id, const void *tex
 int migration_definition_place(const char *vm, const char *id);
 void migration_definition_discard(const char *vm, const char *id);
 bool migration_definition_is_prepared(const char *vm, const char *id);
-/* Whether the stored definition of a VM is this text. */
+/* Whether a VM of this name is defined on this host, and whether its definition is this text. */
+bool migration_definition_exists(const char *vm);
 bool migration_definition_is_stored(const char *vm, const void *text, size_t length);
 /* The stored definition goes; durable. No error where there is none. */
 int migration_definition_remove(const char *vm);

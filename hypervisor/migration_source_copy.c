@@ -111,6 +111,13 @@ static int hello_make(void *ctx, struct vm_error *error)
 				    "the definition of %s cannot be read", source->vm_name);
 	source->record.stored = migration_definition_is_stored(source->vm_name, hello.definition,
 							       hello.definition_length);
+	/* It would stay here after the move, and start the VM a second time. */
+	if (!source->record.stored && migration_definition_exists(source->vm_name))
+		return vm_error_set(
+			error, EXIT_CANNOT_MOVE, -EEXIST,
+			"the definition of %s was changed since the VM started: restart the "
+			"VM with it, or put back what it was, then move",
+			source->vm_name);
 	pthread_mutex_lock(&source->lock);
 	source->status.memory_bytes = hello.memory_bytes;
 	source->status.bytes_left = hello.memory_bytes;

@@ -67,6 +67,7 @@ struct vsp_device {
 struct vsp_move {
 	bool incoming; /* netvspd has the vNIC as VSP_NIC_INCOMING */
 	bool rests;    /* saved, or incoming: the guest is told nothing */
+	uint32_t saves; /* asked for: a late answer to an earlier one is nobody's */
 	uint8_t *state;
 	size_t state_bytes;
 	bool complete;	   /* the state is of all that the guest has: it can be made again of it */

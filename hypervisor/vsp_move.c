@@ -74,7 +74,13 @@ static void on_saved(void *ctx, uint64_t tag, int status, const struct vsp_heade
 	const struct vsp_state *state = (const void *)reply;
 	int fd = reply ? vsp_link_take_fd(client->link) : -1;
 
-	(void)tag;
+	/* The pause that asked for it was given up: the guest has run since, and its state is
+	 * another. */
+	if (tag != client->move.saves || !client->move.done) {
+		if (fd >= 0)
+			close(fd);
+		return;
+	}
 	if (!status && !reply)
 		status = -ENOTCONN;
 	if (!status)
@@ -107,9 +113,11 @@ int vsp_client_save(struct vsp_client *client, vsp_client_done_fn done, void *ct
 	if (client->version < VSP_VERSION_MOVES)
 		return -EOPNOTSUPP;
 	vsp_header_fill(&message, VSP_SAVE, sizeof(message));
-	result = vsp_link_request(client->link, &message, NULL, 0, on_saved, client, 0);
+	result = vsp_link_request(client->link, &message, NULL, 0, on_saved, client,
+				  move->saves + 1);
 	if (result)
 		return result;
+	move->saves++;
 	move->rests = true;
 	move->done = done;
 	move->done_ctx = ctx;

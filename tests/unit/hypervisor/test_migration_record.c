@@ -179,7 +179,9 @@ static void definition_is_no_vm_until_it_is_placed(void **state)
 	assert_int_equal(migration_definition_prepare("vm0", ID, "name: vm0\n", 10), 0);
 	assert_true(migration_definition_is_prepared("vm0", ID));
 	assert_false(migration_definition_is_stored("vm0", "name: vm0\n", 10));
+	assert_false(migration_definition_exists("vm0"));
 	assert_int_equal(migration_definition_place("vm0", ID), 0);
+	assert_true(migration_definition_exists("vm0"));
 	assert_int_equal(migration_definition_place("vm0", ID), 0);
 	assert_false(migration_definition_is_prepared("vm0", ID));
 	assert_true(migration_definition_is_stored("vm0", "name: vm0\n", 10));

@@ -731,6 +731,34 @@ static void every_gpadl_of_an_unload_is_taken_from_netvspd(void **state)
 	assert_int_equal(status_now().link, VM_NIC_CONNECTED);
 }
 
+static void status_note(void *ctx, int status)
+{
+	*(int *)ctx = status;
+}
+
+static void late_answer_to_a_save_that_was_given_up_is_nobodys(void **state)
+{
+	enum { NONE = 1 };
+	struct message first = {0}, resume = {0}, second = {0};
+	int first_status = NONE, second_status = NONE;
+
+	(void)state;
+	(void)guest_finds_nic();
+	assert_int_equal(vsp_client_save(bench.client, status_note, &first_status), 0);
+	peer_expect(&first, VSP_SAVE, sizeof(struct vsp_header));
+	vsp_client_resume(bench.client, false);
+	peer_expect(&resume, VSP_RESUME, sizeof(struct vsp_resume));
+	assert_int_equal(vsp_client_save(bench.client, status_note, &second_status), 0);
+	peer_expect(&second, VSP_SAVE, sizeof(struct vsp_header));
+	peer_reply(&first, -EIO);
+	assert_int_equal(first_status, NONE);
+	assert_int_equal(second_status, NONE);
+	peer_reply(&resume, 0);
+	peer_reply(&second, -ENOMEM);
+	assert_int_equal(second_status, -ENOMEM);
+	vsp_client_resume(bench.client, false);
+}
+
 #define ALONE(name)	cmocka_unit_test_setup_teardown(name, setup, teardown)
 #define CONNECTED(name) cmocka_unit_test_setup_teardown(name, setup_connected, teardown)
 
@@ -757,6 +785,7 @@ int main(void)
 		ALONE(reboot_without_netvspd_waits_for_it),
 		ALONE(nic_answered_before_hello_does_not_make_it_ready),
 		CONNECTED(every_gpadl_of_an_unload_is_taken_from_netvspd),
+		CONNECTED(late_answer_to_a_save_that_was_given_up_is_nobodys),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

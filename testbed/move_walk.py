@@ -4,6 +4,7 @@ Moves that something happens to: a VM under verified I/O whose next move is held
 that moment. What must be true afterwards is docs/migration.md's, section "What each side does when something breaks".
 """
 
+import itertools
 import re
 import time
 from collections.abc import Callable
@@ -58,7 +59,8 @@ class Walk:
 
     def __init__(self, bed: Bed, vm: Vm):
         self.bed, self.vm = bed, vm
-        self.target: Target = bed.san.add_target(vm.name)
+        self.target: Target | None = None
+        self._numbers = itertools.count(1)
         self.guest: Guest | None = None
         self.io: VerifiedIo | None = None
         self._pool = ThreadPoolExecutor(1)
@@ -86,6 +88,10 @@ class Walk:
             host.start_receiver()
 
     def _begin(self, host: Host) -> None:
+        """Starts the VM, with a target of its own: tgt goes on showing the session of a guest that was killed amid I/O."""
+        former, self.target = self.target, self.bed.san.add_target(f"{self.vm.name}-{next(self._numbers)}")
+        if former is not None:
+            self.bed.san.remove_target(former)
         self.guest = Guest(host, self.vm).start()
         self.io = VerifiedIo(self.bed, self.guest, self.target, self.guest.attach(self.target.url), mib=8)
 
@@ -97,7 +103,8 @@ class Walk:
             self.guest.stop()
         for host in self.bed.hosts:
             host.stop_vm(self.vm)
-        self.bed.san.remove_target(self.target)
+        if self.target is not None:
+            self.bed.san.remove_target(self.target)
 
     def _receive(self, host: Host, hold: str = "") -> None:
         host.stop_receiver()

@@ -164,14 +164,19 @@ static void peer_reply(const struct message *request, int status)
 	run();
 }
 
+/* What the client asks for by itself, once a second or when it has a channel. */
+static bool asked_by_itself(uint32_t type)
+{
+	return type == VSP_STATS || type == VSP_JOURNAL || type == VSP_PORTALS;
+}
+
 /* Receives what must be a request of that type, whole. */
 static void peer_expect(struct message *message, uint32_t type, size_t length)
 {
 	do {
 		fds_close(message);
 		assert_true(peer_receive(message, true));
-	} while ((header_of(message)->type == VSP_STATS && type != VSP_STATS) ||
-		 (header_of(message)->type == VSP_JOURNAL && type != VSP_JOURNAL));
+	} while (header_of(message)->type != type && asked_by_itself(header_of(message)->type));
 	assert_int_equal(header_of(message)->type, type);
 	assert_int_equal(header_of(message)->size_bytes, message->length);
 	assert_int_equal(message->length, length);

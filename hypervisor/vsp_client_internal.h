@@ -65,8 +65,8 @@ struct vsp_device {
 
 /* What a NIC keeps for a move (vsp_move.c). */
 struct vsp_move {
-	bool incoming; /* netvspd has the vNIC as VSP_NIC_INCOMING */
-	bool rests;    /* saved, or incoming: the guest is told nothing */
+	bool incoming;	/* netvspd has the vNIC as VSP_NIC_INCOMING */
+	bool rests;	/* saved, or incoming: the guest is told nothing */
 	uint32_t saves; /* asked for: a late answer to an earlier one is nobody's */
 	uint8_t *state;
 	size_t state_bytes;

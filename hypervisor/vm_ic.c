@@ -44,7 +44,7 @@ static int on_get_sint_fd(void *ctx, uint32_t vp)
 	return rc < 0 ? rc : fds.raise;
 }
 
-static const struct ic_bus_ops bus_ops = {
+static const struct device_bus_ops bus_ops = {
 	.connect_event = on_connect_event,
 	.disconnect_event = on_disconnect_event,
 	.get_sint_fd = on_get_sint_fd,
@@ -61,7 +61,7 @@ static void on_shutdown_answered(void *ctx, bool accepted)
 int vm_ic_create(const struct vm_ic_config *config, struct vm_ic **ic)
 {
 	struct vm_ic *made = calloc(1, sizeof(*made));
-	const struct ic_bus bus = {
+	const struct device_bus bus = {
 		.server = config->server,
 		.memory = config->memory,
 		.signals = config->signals,

@@ -100,7 +100,7 @@ static const struct ic_service heartbeat_service = {
 	.closed = on_closed,
 };
 
-int ic_heartbeat_create(const struct ic_bus *bus, uint32_t period_ms,
+int ic_heartbeat_create(const struct device_bus *bus, uint32_t period_ms,
 			struct ic_heartbeat **heartbeat)
 {
 	struct ic_heartbeat *made = calloc(1, sizeof(*made));

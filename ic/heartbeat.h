@@ -10,7 +10,7 @@
 
 #include "base/state.h"
 
-struct ic_bus;
+struct device_bus;
 struct ic_heartbeat;
 
 #define IC_HEARTBEAT_PERIOD_MS 2000
@@ -29,7 +29,7 @@ struct ic_heartbeat_state {
 };
 
 /* period_ms: IC_HEARTBEAT_PERIOD_MS but in tests. See ic_channel_create(). */
-int ic_heartbeat_create(const struct ic_bus *bus, uint32_t period_ms,
+int ic_heartbeat_create(const struct device_bus *bus, uint32_t period_ms,
 			struct ic_heartbeat **heartbeat);
 /* Takes NULL. See ic_channel_destroy(). */
 void ic_heartbeat_destroy(struct ic_heartbeat *heartbeat);

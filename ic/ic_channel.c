@@ -37,7 +37,7 @@ enum ic_state {
 #define STATE_CHANNEL STATE_TAG('I', 'C', 'C', 'H')
 
 struct ic_channel {
-	struct ic_bus bus;
+	struct device_bus bus;
 	const struct ic_service *service;
 	void *ctx;
 	struct vmbus_device *device;
@@ -349,7 +349,7 @@ static const struct vmbus_device_ops ic_device_ops = {
 	.channel_modify = on_channel_modify,
 };
 
-int ic_channel_create(const struct ic_bus *bus, const struct ic_service *service, void *ctx,
+int ic_channel_create(const struct device_bus *bus, const struct ic_service *service, void *ctx,
 		      struct ic_channel **channel)
 {
 	struct vmbus_offer offer = {

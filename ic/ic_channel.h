@@ -14,30 +14,9 @@
 
 #include "base/state.h"
 #include "ic/ic_message.h"
-#include "vmbus/server.h"
+#include "vmbus/device_bus.h"
 
-struct event_loop;
-struct guest_memory;
 struct ic_channel;
-struct signal_table;
-
-struct ic_bus_ops {
-	/* The guest's SignalEvent on connection_id writes to eventfd from now on. 0 or -errno. */
-	int (*connect_event)(void *ctx, uint32_t connection_id, int eventfd);
-	void (*disconnect_event)(void *ctx, uint32_t connection_id);
-	/* The eventfd that raises a VP's SINT2; stays the bus's. -errno where there is none. */
-	int (*get_sint_fd)(void *ctx, uint32_t vp);
-};
-
-/* What a component stands on; everything outlives it. */
-struct ic_bus {
-	struct vmbus_server *server;
-	struct guest_memory *memory;
-	const struct signal_table *signals;
-	struct event_loop *loop;
-	const struct ic_bus_ops *ops;
-	void *ctx;
-};
 
 struct ic_service {
 	const char *name; /* for logs */
@@ -56,7 +35,7 @@ struct ic_service {
 
 /* Offers the service. bus is copied; service and ctx outlive the channel. 0, -ENOMEM or what
  * vmbus_server_add_device() says. */
-int ic_channel_create(const struct ic_bus *bus, const struct ic_service *service, void *ctx,
+int ic_channel_create(const struct device_bus *bus, const struct ic_service *service, void *ctx,
 		      struct ic_channel **channel);
 /* Takes NULL. For the end of the partition: no VP runs, and the VMBus server is destroyed next
  * without taking another message. Not from within a callback of the service. */

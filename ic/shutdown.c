@@ -57,7 +57,7 @@ static const struct ic_service shutdown_service = {
 	.closed = on_closed,
 };
 
-int ic_shutdown_create(const struct ic_bus *bus, ic_shutdown_fn answered, void *ctx,
+int ic_shutdown_create(const struct device_bus *bus, ic_shutdown_fn answered, void *ctx,
 		       struct ic_shutdown **shutdown)
 {
 	struct ic_shutdown *made = calloc(1, sizeof(*made));

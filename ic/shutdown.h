@@ -11,7 +11,7 @@
 
 #include "base/state.h"
 
-struct ic_bus;
+struct device_bus;
 struct ic_shutdown;
 
 enum ic_shutdown_kind {
@@ -25,7 +25,7 @@ enum ic_shutdown_kind {
 typedef void (*ic_shutdown_fn)(void *ctx, bool accepted);
 
 /* See ic_channel_create(). answered may be NULL. */
-int ic_shutdown_create(const struct ic_bus *bus, ic_shutdown_fn answered, void *ctx,
+int ic_shutdown_create(const struct device_bus *bus, ic_shutdown_fn answered, void *ctx,
 		       struct ic_shutdown **shutdown);
 /* Takes NULL. See ic_channel_destroy(). */
 void ic_shutdown_destroy(struct ic_shutdown *shutdown);

@@ -4,6 +4,7 @@ A host in QEMU: emulated processors with AMD-V, so that its KVM runs children; a
 owns. Commands go over the management NIC (remote.py); the serial console is a unix socket, for people.
 """
 
+import os
 import shlex
 import socket
 from pathlib import Path
@@ -35,7 +36,7 @@ class QemuHost(Host):
     tls_dir = "/etc/lunar/tls"
 
     def __init__(self, number: int, linux: Kernel, initrd: Path, directory: Path, memory_mib: int = 3072,
-                 huge_pages: int = 256, cpus: int = 2, bridge_nic: bool = False):
+                 huge_pages: int = 256, cpus: int = int(os.environ.get("LUNAR_HOST_CPUS", "2")), bridge_nic: bool = False):
         """bridge_nic: one more NIC on the LAN, BRIDGE_PCI, which is the kernel's: for a peer's bridge."""
         self.name = f"host{number}"
         self.directory = directory

@@ -62,7 +62,7 @@ static int on_get_sint_fd(void *ctx, uint32_t vp)
 	return vp < 2 ? guest->sint : -EINVAL;
 }
 
-static const struct ic_bus_ops bus_ops = {
+static const struct device_bus_ops bus_ops = {
 	.connect_event = on_connect_event,
 	.disconnect_event = on_disconnect_event,
 	.get_sint_fd = on_get_sint_fd,
@@ -106,7 +106,7 @@ void util_guest_init(struct util_guest *guest)
 	atomic_store(&guest->signals.siefp[0], SIEFP_PAGE * GUEST_PAGE_SIZE | 1);
 	atomic_store(&guest->signals.siefp[1], SIEFP_PAGE * GUEST_PAGE_SIZE | 1);
 	require(vmbus_server_create(&server_ops, guest, 2, &guest->server) == 0, "server");
-	guest->bus = (struct ic_bus){
+	guest->bus = (struct device_bus){
 		.server = guest->server,
 		.memory = guest->memory,
 		.signals = &guest->signals,

@@ -32,7 +32,7 @@ struct util_guest {
 	struct guest_memory *memory;
 	struct signal_table signals;
 	struct vmbus_server *server;
-	struct ic_bus bus;
+	struct device_bus bus;
 	int sint; /* raised by the host */
 	int kick; /* the host's, while the channel is connected; else -1 */
 	uint32_t kick_id;

@@ -16,8 +16,8 @@
 #include "cli/migration_output.h"
 #include "cli/output.h"
 #include "cli/vm_store.h"
-#include "hypervisor/migration_report.h"
-#include "hypervisor/migration_resolve.h"
+#include "hypervisor/migration/report.h"
+#include "hypervisor/migration/resolve.h"
 
 #define API_ANSWER_MS  10000 /* vmwp reads the certificates meanwhile */
 #define CANCEL_WAIT_MS 15000

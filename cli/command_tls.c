@@ -11,7 +11,7 @@
 
 #include "cli/commands.h"
 #include "cli/output.h"
-#include "hypervisor/migration_tls.h"
+#include "hypervisor/migration/tls.h"
 #include "hypervisor/tls_files.h"
 
 #define LAB_DAYS   3650

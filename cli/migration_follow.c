@@ -16,7 +16,7 @@
 #include "cli/last_move.h"
 #include "cli/migration_output.h"
 #include "cli/output.h"
-#include "hypervisor/migration_record.h"
+#include "hypervisor/migration/record.h"
 #include "hypervisor/vm_paths.h"
 
 #define POLL_MS	       200

@@ -11,7 +11,7 @@
 #include <stdio.h>
 
 #include "cli/cli_error.h"
-#include "hypervisor/migration.h"
+#include "hypervisor/migration/migration.h"
 
 #define OPTIONS_TIMEOUT_DEFAULT_S 30
 #define OPTIONS_TIMEOUT_MAX_S	  3600

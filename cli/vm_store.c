@@ -18,7 +18,7 @@
 
 #include "cli/last_move.h"
 #include "cli/output.h"
-#include "hypervisor/migration_record.h"
+#include "hypervisor/migration/record.h"
 #include "hypervisor/vm_paths.h"
 #include "hypervisor/vm_report.h"
 

@@ -8,7 +8,7 @@
 
 #include "base/bytes.h"
 #include "hypervisor/api_server_internal.h"
-#include "hypervisor/migration_report.h"
+#include "hypervisor/migration/report.h"
 
 #define MAX_PATH_BYTES 4000 /* of a body's 4096 */
 

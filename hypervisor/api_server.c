@@ -19,7 +19,7 @@
 #include "base/fd_passing.h"
 #include "base/log.h"
 #include "hypervisor/api_server_internal.h"
-#include "hypervisor/migration_report.h"
+#include "hypervisor/migration/report.h"
 #include "hypervisor/vm_report.h"
 
 #define LOG_COMPONENT "api"

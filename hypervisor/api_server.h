@@ -21,7 +21,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "hypervisor/migration.h"
+#include "hypervisor/migration/migration.h"
 #include "hypervisor/vm.h"
 
 struct api_server;

@@ -19,7 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "hypervisor/migration_tls.h"
+#include "hypervisor/migration/tls.h"
 
 #define SERIAL_BYTES	 16
 #define MAX_FILE_BYTES	 (1 << 20)

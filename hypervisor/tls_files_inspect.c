@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "hypervisor/migration_tls_internal.h"
+#include "hypervisor/migration/tls_internal.h"
 #include "hypervisor/tls_files.h"
 
 #define SHA256_BYTES 32

@@ -22,7 +22,7 @@
 #include <sys/types.h>
 
 #include "base/exit_code.h"
-#include "hypervisor/migration_vm.h"
+#include "hypervisor/migration/vm.h"
 #include "hypervisor/vm_config.h"
 #include "hypervisor/vm_error.h"
 

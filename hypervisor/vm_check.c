@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "base/event_loop.h"
-#include "hypervisor/migration_check.h"
+#include "hypervisor/migration/check.h"
 #include "hypervisor/vm_config.h"
 #include "hypervisor/vm_portals.h"
 #include "hypervisor/vsp_query.h"

@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "hypervisor/migration.h"
+#include "hypervisor/migration/migration.h"
 #include "hypervisor/vm.h"
 
 struct console;

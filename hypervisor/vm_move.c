@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A VM on the move: what the migration protocol may do with it (migration_vm.h), on either side,
+ * A VM on the move: what the migration protocol may do with it (migration/vm.h), on either side,
  * and what becomes of the VM when a move ends. See vm.h.
  */
 #include <errno.h>
@@ -13,7 +13,7 @@
 #include "base/log.h"
 #include "base/state.h"
 #include "hypervisor/console.h"
-#include "hypervisor/migration_record.h"
+#include "hypervisor/migration/record.h"
 #include "hypervisor/partition.h"
 #include "hypervisor/vm_internal.h"
 #include "hypervisor/vm_portals.h"

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 
 #include "base/bytes.h"
-#include "hypervisor/migration_report.h"
+#include "hypervisor/migration/report.h"
 
 /* A path may be any bytes; JSON must be UTF-8. */
 static json_t *utf8_text(const char *text)

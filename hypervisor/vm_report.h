@@ -10,7 +10,7 @@
 
 #include <jansson.h>
 
-#include "hypervisor/migration.h"
+#include "hypervisor/migration/migration.h"
 #include "hypervisor/vm.h"
 #include "hypervisor/vm_config.h"
 

@@ -18,9 +18,9 @@
 #include "base/event_loop.h"
 #include "base/log.h"
 #include "base/state.h"
-#include "hypervisor/migration.h"
-#include "hypervisor/migration_message.h"
-#include "hypervisor/migration_vm.h"
+#include "hypervisor/migration/message.h"
+#include "hypervisor/migration/migration.h"
+#include "hypervisor/migration/vm.h"
 #include "tests/unit/vmbus/memory_fixture.h"
 #include "vmbus/guest_memory.h"
 

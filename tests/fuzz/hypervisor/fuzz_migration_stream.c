@@ -12,7 +12,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "hypervisor/migration_pages.h"
+#include "hypervisor/migration/pages.h"
 #include "tests/unit/vmbus/memory_fixture.h"
 #include "vmbus/guest_memory.h"
 

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
-#include "hypervisor/migration_words.h"
+#include "hypervisor/migration/words.h"
 
 #define MUST(condition)                                                                            \
 	do {                                                                                       \

@@ -28,8 +28,8 @@
 #include "cli/commands.h"
 #include "cli/migration_follow.h"
 #include "hypervisor/api_server.h"
-#include "hypervisor/migration_record.h"
-#include "hypervisor/migration_report.h"
+#include "hypervisor/migration/record.h"
+#include "hypervisor/migration/report.h"
 #include "hypervisor/vm_paths.h"
 
 #define ID "0ee8dd1c-5a3e-4c8a-9a50-c7d1c1a8b001"

@@ -2,7 +2,7 @@
 /*
  * Two hosts on loopback with a VM that moves between them, for tests of the migration protocol: a
  * receiver on each, a process for each side of a move as vmwp is one, and a fake VM behind
- * migration_vm.h. The VM keeps a clock that all processes see: each tick must follow the one before
+ * migration/vm.h. The VM keeps a clock that all processes see: each tick must follow the one before
  * it, so a VM that runs twice, or from an old state, shows at once. Its memory is compared when it
  * is restored.
  *
@@ -16,7 +16,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "hypervisor/migration.h"
+#include "hypervisor/migration/migration.h"
 
 #define MOVE_VM "vm0"
 

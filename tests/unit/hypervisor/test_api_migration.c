@@ -23,7 +23,7 @@
 #include "base/event_loop.h"
 #include "base/fd_passing.h"
 #include "hypervisor/api_server.h"
-#include "hypervisor/migration_report.h"
+#include "hypervisor/migration/report.h"
 
 #define ANSWER_BYTES 65536
 

@@ -13,7 +13,7 @@
 
 #include "base/deadline.h"
 #include "base/event_loop.h"
-#include "hypervisor/migration_call.h"
+#include "hypervisor/migration/call.h"
 
 #define PATIENCE_MS 20000
 

@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "hypervisor/migration_check.h"
+#include "hypervisor/migration/check.h"
 
 static struct migration_check found;
 

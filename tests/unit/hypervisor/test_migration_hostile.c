@@ -22,11 +22,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "hypervisor/migration_message.h"
-#include "hypervisor/migration_resolve.h"
-#include "hypervisor/migration_socket.h"
-#include "hypervisor/migration_tls.h"
-#include "hypervisor/migration_words.h"
+#include "hypervisor/migration/message.h"
+#include "hypervisor/migration/resolve.h"
+#include "hypervisor/migration/socket.h"
+#include "hypervisor/migration/tls.h"
+#include "hypervisor/migration/words.h"
 #include "hypervisor/tls_files.h"
 #include "tests/unit/hypervisor/move_fixture.h"
 

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
-#include "hypervisor/migration_message.h"
+#include "hypervisor/migration/message.h"
 
 static const struct deadline never;
 

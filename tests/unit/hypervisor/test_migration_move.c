@@ -19,8 +19,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "hypervisor/migration_resolve.h"
-#include "hypervisor/migration_step.h"
+#include "hypervisor/migration/resolve.h"
+#include "hypervisor/migration/step.h"
 #include "tests/unit/hypervisor/move_fixture.h"
 
 #define MOVE_MS		 20000

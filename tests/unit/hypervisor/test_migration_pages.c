@@ -15,9 +15,9 @@
 #include <unistd.h>
 
 #include "base/bytes.h"
-#include "hypervisor/migration_codec.h"
-#include "hypervisor/migration_pages.h"
-#include "hypervisor/migration_tls.h"
+#include "hypervisor/migration/codec.h"
+#include "hypervisor/migration/pages.h"
+#include "hypervisor/migration/tls.h"
 #include "tests/unit/hypervisor/tls_fixture.h"
 #include "tests/unit/vmbus/memory_fixture.h"
 #include "vmbus/guest_memory.h"

@@ -13,9 +13,9 @@
 #include "base/deadline.h"
 #include "base/event_loop.h"
 #include "base/state.h"
-#include "hypervisor/migration_call.h"
-#include "hypervisor/migration_pause.h"
-#include "hypervisor/migration_vm.h"
+#include "hypervisor/migration/call.h"
+#include "hypervisor/migration/pause.h"
+#include "hypervisor/migration/vm.h"
 
 #define PATIENCE_MS 20000
 

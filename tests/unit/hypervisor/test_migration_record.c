@@ -23,8 +23,8 @@
 #include <unistd.h>
 
 #include "base/bytes.h"
-#include "hypervisor/migration_record.h"
-#include "hypervisor/migration_resolve.h"
+#include "hypervisor/migration/record.h"
+#include "hypervisor/migration/resolve.h"
 
 #define ID "01234567-89ab-4def-8123-456789abcdef"
 

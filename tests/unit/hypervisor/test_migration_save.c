@@ -20,9 +20,9 @@
 #include "base/event_loop.h"
 #include "base/log.h"
 #include "base/state.h"
-#include "hypervisor/migration.h"
-#include "hypervisor/migration_file.h"
-#include "hypervisor/migration_vm.h"
+#include "hypervisor/migration/file.h"
+#include "hypervisor/migration/migration.h"
+#include "hypervisor/migration/vm.h"
 #include "tests/unit/vmbus/memory_fixture.h"
 #include "vmbus/guest_memory.h"
 

@@ -14,8 +14,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "hypervisor/migration_rate.h"
-#include "hypervisor/migration_socket.h"
+#include "hypervisor/migration/rate.h"
+#include "hypervisor/migration/socket.h"
 #include "tests/unit/hypervisor/tls_fixture.h"
 
 #define PATIENCE_MS 20000

@@ -24,7 +24,7 @@
 
 #include "base/bytes.h"
 #include "base/exit_code.h"
-#include "hypervisor/migration_step.h"
+#include "hypervisor/migration/step.h"
 #include "tests/unit/hypervisor/move_fixture.h"
 
 #define AT_A_TIME   6

@@ -16,9 +16,9 @@
 #include <string.h>
 
 #include "base/bytes.h"
-#include "hypervisor/migration_check.h"
-#include "hypervisor/migration_pace.h"
-#include "hypervisor/migration_words.h"
+#include "hypervisor/migration/check.h"
+#include "hypervisor/migration/pace.h"
+#include "hypervisor/migration/words.h"
 
 #define ID "01234567-89ab-4def-8123-456789abcdef"
 

@@ -14,7 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "hypervisor/migration_tls.h"
+#include "hypervisor/migration/tls.h"
 #include "hypervisor/tls_files.h"
 #include "tests/unit/hypervisor/tls_fixture.h"
 

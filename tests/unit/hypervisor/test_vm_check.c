@@ -10,7 +10,7 @@
 #include "base/deadline.h"
 #include "base/event_loop.h"
 #include "base/state.h"
-#include "hypervisor/migration.h"
+#include "hypervisor/migration/migration.h"
 #include "hypervisor/vm_check.h"
 #include "hypervisor/vm_config.h"
 #include "hypervisor/vm_portals.h"

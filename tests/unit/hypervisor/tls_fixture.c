@@ -16,7 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "hypervisor/migration_tls.h"
+#include "hypervisor/migration/tls.h"
 #include "hypervisor/tls_files.h"
 
 static char root[64];

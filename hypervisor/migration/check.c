@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Findings, and the checks that need no VM.
+ */
+#include "hypervisor/migration/check.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "hypervisor/vm_config.h"
+#include "hypervisor/vm_paths.h"
+
+void migration_check_add(struct migration_check *check, enum migration_severity severity,
+			 const char *item, const char *format, ...)
+{
+	struct migration_finding *finding;
+	va_list args;
+
+	if (check->count >= MIGRATION_MAX_CHECK_ITEMS - (severity == MIGRATION_STOPS ? 0u : 1u))
+		return;
+	finding = &check->findings[check->count++];
+	finding->severity = severity;
+	snprintf(finding->item, sizeof(finding->item), "%s", item);
+	va_start(args, format);
+	vsnprintf(finding->text, sizeof(finding->text), format, args);
+	va_end(args);
+}
+
+const struct migration_finding *migration_check_stopper(const struct migration_check *check)
+{
+	for (uint32_t i = 0; i < check->count; i++)
+		if (check->findings[i].severity == MIGRATION_STOPS)
+			return &check->findings[i];
+	return NULL;
+}
+
+static const char *item_of_error(enum exit_code code)
+{
+	switch (code) {
+	case EXIT_CONFIG:
+		return "definition";
+	case EXIT_NO_KVM:
+	case EXIT_NO_KERNEL_SUPPORT:
+		return "kvm";
+	case EXIT_NO_MEMORY:
+		return "memory";
+	case EXIT_NO_SWITCH:
+		return "switch";
+	case EXIT_EXISTS:
+	case EXIT_STATE:
+		return "name";
+	case EXIT_PERMISSION:
+		return "permission";
+	default:
+		return "vm";
+	}
+}
+
+void migration_check_add_error(struct migration_check *check, const struct vm_error *error)
+{
+	migration_check_add(check, MIGRATION_STOPS, item_of_error(error->code), "%s",
+			    *error->message ? error->message : "the VM cannot be made there");
+}
+
+/* Whether a process answers on the VM's API socket. */
+static bool name_answers(const char *name)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	bool answers;
+	int fd;
+
+	if (vm_path(VM_PATH_API, name, address.sun_path, sizeof(address.sun_path)))
+		return false;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return false;
+	answers = connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0 || errno == EAGAIN;
+	close(fd);
+	return answers;
+}
+
+static void check_name(struct migration_check *check, const char *name)
+{
+	char path[PATH_MAX];
+
+	if (name_answers(name))
+		migration_check_add(check, MIGRATION_STOPS, "name",
+				    "%s runs, or comes, on the destination already; stop that one, "
+				    "or cancel its move, first",
+				    name);
+	else if (vm_path(VM_PATH_DEFINITION, name, path, sizeof(path)) == 0 &&
+		 access(path, F_OK) == 0)
+		migration_check_add(check, MIGRATION_STOPS, "name",
+				    "a VM named %s is defined on the destination already; delete "
+				    "or rename it there (lunar delete %s)",
+				    name, name);
+}
+
+static void check_file(struct migration_check *check, const char *what, const char *path)
+{
+	if (path && access(path, R_OK) < 0)
+		migration_check_add(check, MIGRATION_HARMS, what,
+				    "the %s %s cannot be read on the destination (%s): the VM "
+				    "could not reboot there; copy it",
+				    what, path, strerror(errno));
+}
+
+/* Whether path is below a folder, by its text alone. */
+static bool path_is_below(const char *path, const char *folder)
+{
+	size_t length = strlen(folder);
+
+	while (length > 0 && folder[length - 1] == '/')
+		length--;
+	return strncmp(path, folder, length) == 0 && path[length] == '/' &&
+	       !strstr(path + length, "/../") && !strstr(path + length, "/./");
+}
+
+/* The guest decides what its console writes, and another host's definition where to: that must not
+ * be /etc/passwd. */
+static bool console_is_confined(const struct vm_config *config)
+{
+	char own[PATH_MAX];
+
+	if (!config->console_path || path_is_below(config->console_path, vm_paths_console_dir()))
+		return true;
+	return vm_path(VM_PATH_RUN_DIR, config->name, own, sizeof(own)) == 0 &&
+	       path_is_below(config->console_path, own);
+}
+
+bool migration_check_definition(struct migration_check *check, const char *vm_name,
+				const char *definition, size_t length)
+{
+	char message[VM_MESSAGE_BYTES] = "";
+	struct vm_config *config;
+	bool may_make = true;
+
+	check_name(check, vm_name);
+	if (vm_config_parse("the definition", definition, length, &config, message,
+			    sizeof(message))) {
+		migration_check_add(check, MIGRATION_STOPS, "definition",
+				    "the destination does not understand it: %s; use the same "
+				    "version of Lunar on both hosts",
+				    message);
+		return false;
+	}
+	if (strcmp(config->name, vm_name) != 0) {
+		migration_check_add(check, MIGRATION_STOPS, "definition",
+				    "it is of %s, not of %s; give the VM its definition's name",
+				    config->name, vm_name);
+		may_make = false;
+	}
+	if (!console_is_confined(config)) {
+		migration_check_add(check, MIGRATION_STOPS, "console",
+				    "its console is %s; VMs of other hosts may have it below %s "
+				    "there alone: change console_path, or set LUNAR_CONSOLE_DIR "
+				    "for lunar receive",
+				    config->console_path, vm_paths_console_dir());
+		may_make = false;
+	}
+	check_file(check, "kernel", config->kernel);
+	check_file(check, "initrd", config->initrd);
+	vm_config_free(config);
+	return may_make;
+}

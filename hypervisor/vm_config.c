@@ -5,7 +5,7 @@
  * as a string; then each string is read strictly here, since libcyaml takes "2abc" for 2 and any
  * word but a few for true.
  */
-#include "hypervisor/vm_config.h"
+#include "hypervisor/vm_config_internal.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -24,7 +24,6 @@
 #include "hypervisor/vm_paths.h"
 #include "hypervisor/yaml_outline.h"
 
-#define PATH_BYTES_MAX	 4095
 #define SOCKET_BYTES_MAX (sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1)
 #define MEMORY_GRANULE	 (UINT64_C(2) << 20)
 #define QUEUES_MAX	 64
@@ -51,6 +50,8 @@ struct raw_config {
 	char *console_path;
 	struct raw_nic *nics;
 	uint32_t nics_count;
+	struct raw_disk *disks;
+	uint32_t disks_count;
 };
 
 #define OPTIONAL (CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL)
@@ -70,6 +71,10 @@ static const cyaml_schema_value_t nic_schema = {
 	CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct raw_nic, nic_fields),
 };
 
+static const cyaml_schema_value_t disk_schema = {
+	CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct raw_disk, config_disk_fields),
+};
+
 static const cyaml_schema_field_t vm_fields[] = {
 	CYAML_FIELD_STRING_PTR("name", CYAML_FLAG_POINTER, struct raw_config, name, 0,
 			       CYAML_UNLIMITED),
@@ -87,6 +92,8 @@ static const cyaml_schema_field_t vm_fields[] = {
 			       CYAML_UNLIMITED),
 	CYAML_FIELD_SEQUENCE("nics", CYAML_FLAG_POINTER_NULL | CYAML_FLAG_OPTIONAL,
 			     struct raw_config, nics, &nic_schema, 0, VM_MAX_NICS),
+	CYAML_FIELD_SEQUENCE("disks", CYAML_FLAG_POINTER_NULL | CYAML_FLAG_OPTIONAL,
+			     struct raw_config, disks, &disk_schema, 0, VM_MAX_DISKS),
 	CYAML_FIELD_END,
 };
 
@@ -94,27 +101,18 @@ static const cyaml_schema_value_t vm_schema = {
 	CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, struct raw_config, vm_fields),
 };
 
-/* One parse: where its complaints go, and which value is being read. */
-struct parse {
-	const char *file;
-	struct yaml_outline outline;
-	int nic; /* -1: a key of the top mapping */
-	const char *key;
-	char *message;
-	size_t message_bytes;
-};
-
 /* What libcyaml says of a fault, gathered from its log. Its backtrace runs from the inside out. */
 struct fault {
 	char key[YAML_OUTLINE_KEY_BYTES];   /* that the first line names, if it does */
 	char field[YAML_OUTLINE_KEY_BYTES]; /* innermost mapping field */
 	int entry;			    /* -1: not within a list */
+	char list[YAML_OUTLINE_KEY_BYTES];  /* that one */
 	bool in_backtrace;
 	bool innermost_known;
 };
 
 /* Copies for a message: never more than fits a line, and nothing that a terminal would act on. */
-static void quote(char *out, size_t out_bytes, const char *value)
+void config_quote(char *out, size_t out_bytes, const char *value)
 {
 	size_t n = 0;
 
@@ -123,7 +121,8 @@ static void quote(char *out, size_t out_bytes, const char *value)
 	snprintf(out + n, out_bytes - n, "%s", value[n] ? "..." : "");
 }
 
-static int complain_at(const struct parse *parse, size_t line, const char *format, va_list args)
+static int complain_at(const struct config_parse *parse, size_t line, const char *format,
+		       va_list args)
 {
 	char where[32] = "";
 	char what[384];
@@ -131,9 +130,9 @@ static int complain_at(const struct parse *parse, size_t line, const char *forma
 	if (line)
 		snprintf(where, sizeof(where), "%zu:", line);
 	vsnprintf(what, sizeof(what), format, args);
-	if (parse->key && parse->nic >= 0)
-		snprintf(parse->message, parse->message_bytes, "%s:%s nics[%d].%s: %s", parse->file,
-			 where, parse->nic, parse->key, what);
+	if (parse->key && parse->list)
+		snprintf(parse->message, parse->message_bytes, "%s:%s %s[%d].%s: %s", parse->file,
+			 where, parse->list, parse->entry, parse->key, what);
 	else
 		snprintf(parse->message, parse->message_bytes, "%s:%s %s%s%s", parse->file, where,
 			 parse->key ? parse->key : "", parse->key ? ": " : "", what);
@@ -141,23 +140,21 @@ static int complain_at(const struct parse *parse, size_t line, const char *forma
 }
 
 /* Says what is wrong with the value of parse->key. Returns -EINVAL. */
-__attribute__((format(printf, 2, 3))) static int complain(const struct parse *parse,
-							  const char *format, ...)
+int config_complain(const struct config_parse *parse, const char *format, ...)
 {
 	size_t line = 0;
 	va_list args;
 	int rc;
 
 	if (parse->key)
-		line = yaml_outline_line(&parse->outline, parse->nic >= 0 ? "nics" : NULL,
-					 parse->nic, parse->key);
+		line = yaml_outline_line(&parse->outline, parse->list, parse->entry, parse->key);
 	va_start(args, format);
 	rc = complain_at(parse, line, format, args);
 	va_end(args);
 	return rc;
 }
 
-__attribute__((format(printf, 3, 4))) static int complain_line(const struct parse *parse,
+__attribute__((format(printf, 3, 4))) static int complain_line(const struct config_parse *parse,
 							       size_t line, const char *format, ...)
 {
 	va_list args;
@@ -186,6 +183,8 @@ __attribute__((format(printf, 3, 0))) static void fault_note(cyaml_log_t level, 
 		fault->entry = (int)strtol(text + sizeof(entry_head) - 1, NULL, 10) - 1;
 		fault->innermost_known = true;
 	} else if (strncmp(text, "  in mapping", 12) == 0) {
+		if (fault->entry >= 0 && !*fault->list)
+			(void)sscanf(text, "  in mapping field '%31[^']'", fault->list);
 		if (!fault->innermost_known)
 			(void)sscanf(text, "  in mapping field '%31[^']'", fault->field);
 		fault->innermost_known = true;
@@ -199,31 +198,55 @@ __attribute__((format(printf, 3, 0))) static void fault_note(cyaml_log_t level, 
 	}
 }
 
-static int complain_unknown_key(struct parse *parse, const struct fault *fault)
+static bool is_disks(const char *key)
 {
-	const cyaml_schema_field_t *fields = parse->nic >= 0 ? nic_fields : vm_fields;
+	return strcmp(key, "disks") == 0;
+}
+
+/* The name as a literal: what libcyaml said is gone when the message is made. */
+static const char *list_name(const char *list)
+{
+	return is_disks(list) ? "disks" : "nics";
+}
+
+static int complain_too_many(struct config_parse *parse, const struct fault *fault)
+{
+	const char *list = list_name(fault->entry >= 0 ? fault->list : fault->field);
+
+	parse->list = NULL;
+	parse->key = list;
+	if (is_disks(list))
+		return config_complain(parse, "too many; a VM has at most %d disks", VM_MAX_DISKS);
+	return config_complain(parse, "too many; a VM has at most %d NICs", VM_MAX_NICS);
+}
+
+static int complain_unknown_key(struct config_parse *parse, const struct fault *fault)
+{
+	const cyaml_schema_field_t *fields = vm_fields;
 	char known[256] = "";
 	char shown[YAML_OUTLINE_KEY_BYTES + 8];
 	size_t used = 0;
 	int rc;
 
+	if (parse->list)
+		fields = is_disks(parse->list) ? config_disk_fields : nic_fields;
 	for (size_t i = 0; fields[i].key && used < sizeof(known); i++)
 		used += (size_t)snprintf(known + used, sizeof(known) - used, "%s%s", i ? ", " : "",
 					 fields[i].key);
-	quote(shown, sizeof(shown), fault->key);
+	config_quote(shown, sizeof(shown), fault->key);
 	parse->key = shown;
-	rc = complain_line(parse,
-			   yaml_outline_line(&parse->outline, parse->nic >= 0 ? "nics" : NULL,
-					     parse->nic, fault->key),
-			   "unknown key; use one of %s", known);
+	rc = complain_line(
+		parse, yaml_outline_line(&parse->outline, parse->list, parse->entry, fault->key),
+		"unknown key; use one of %s", known);
 	parse->key = NULL;
 	return rc;
 }
 
 /* The structure is not the schema's. */
-static int complain_fault(struct parse *parse, cyaml_err_t error, const struct fault *fault)
+static int complain_fault(struct config_parse *parse, cyaml_err_t error, const struct fault *fault)
 {
-	parse->nic = fault->entry;
+	parse->entry = fault->entry;
+	parse->list = fault->entry >= 0 ? list_name(fault->list) : NULL;
 	parse->key = fault->field[0] ? fault->field : NULL;
 	switch (error) {
 	case CYAML_ERR_OOM:
@@ -231,36 +254,36 @@ static int complain_fault(struct parse *parse, cyaml_err_t error, const struct f
 	case CYAML_ERR_INVALID_KEY:
 		return complain_unknown_key(parse, fault);
 	case CYAML_ERR_MAPPING_FIELD_MISSING:
-		parse->nic = -1;
+		parse->list = NULL;
 		parse->key = fault->key;
-		return complain(parse, "missing; add this key to the file");
+		return config_complain(parse, "missing; add this key to the file");
 	case CYAML_ERR_SEQUENCE_ENTRIES_MAX:
-		parse->nic = -1;
-		parse->key = "nics";
-		return complain(parse, "too many; a VM has at most %d NICs", VM_MAX_NICS);
+		return complain_too_many(parse, fault);
 	default:
 		break;
 	}
-	if (!parse->key && parse->nic >= 0) {
-		parse->nic = -1;
-		parse->key = "nics";
-		return complain(parse,
-				"each entry must be a mapping of keys, such as '- mtu: 1500'");
+	if (!parse->key && parse->list) {
+		parse->key = parse->list;
+		parse->list = NULL;
+		return config_complain(parse,
+				       "each entry must be a mapping of keys, such as '- %s'",
+				       is_disks(parse->key) ? "path: /disk.img" : "mtu: 1500");
 	}
 	if (!parse->key)
-		return complain(parse, "not a mapping; write one 'key: value' a line");
-	if (parse->nic < 0 && strcmp(parse->key, "nics") == 0)
-		return complain(parse, "must be a list; begin each NIC with '- '");
-	return complain(parse, "must be one plain value, not a list or a mapping");
+		return config_complain(parse, "not a mapping; write one 'key: value' a line");
+	if (!parse->list && (is_disks(parse->key) || strcmp(parse->key, "nics") == 0))
+		return config_complain(parse, "must be a list; begin each %s with '- '",
+				       is_disks(parse->key) ? "disk" : "NIC");
+	return config_complain(parse, "must be one plain value, not a list or a mapping");
 }
 
-static int read_bool(const struct parse *parse, const char *value, bool otherwise, bool *out)
+int config_read_bool(const struct config_parse *parse, const char *value, bool otherwise, bool *out)
 {
 	char shown[64];
 
 	if (value && strcmp(value, "true") != 0 && strcmp(value, "false") != 0) {
-		quote(shown, sizeof(shown), value);
-		return complain(parse, "'%s' is neither; give true or false", shown);
+		config_quote(shown, sizeof(shown), value);
+		return config_complain(parse, "'%s' is neither; give true or false", shown);
 	}
 	*out = value ? strcmp(value, "true") == 0 : otherwise;
 	return 0;
@@ -282,8 +305,8 @@ static const char *read_digits(const char *value, uint64_t *out)
 	return n ? value + n : NULL;
 }
 
-static int read_number(const struct parse *parse, const char *value, uint32_t least, uint32_t most,
-		       uint32_t otherwise, uint32_t *out)
+int config_read_number(const struct config_parse *parse, const char *value, uint32_t least,
+		       uint32_t most, uint32_t otherwise, uint32_t *out)
 {
 	uint64_t number = otherwise;
 	const char *rest = "";
@@ -292,15 +315,15 @@ static int read_number(const struct parse *parse, const char *value, uint32_t le
 	if (value)
 		rest = read_digits(value, &number);
 	if (!rest || *rest || number < least || number > most) {
-		quote(shown, sizeof(shown), value);
-		return complain(parse, "'%s' is not a whole number from %u to %u", shown, least,
-				most);
+		config_quote(shown, sizeof(shown), value);
+		return config_complain(parse, "'%s' is not a whole number from %u to %u", shown,
+				       least, most);
 	}
 	*out = (uint32_t)number;
 	return 0;
 }
 
-static int read_memory(const struct parse *parse, const char *value, uint64_t *out)
+static int read_memory(const struct config_parse *parse, const char *value, uint64_t *out)
 {
 	uint64_t number = 0;
 	const char *unit = read_digits(value, &number);
@@ -308,56 +331,58 @@ static int read_memory(const struct parse *parse, const char *value, uint64_t *o
 	unsigned int shift;
 	char shown[64];
 
-	quote(shown, sizeof(shown), value);
+	config_quote(shown, sizeof(shown), value);
 	if (!unit || !*unit || unit[1] || !strchr(known, *unit))
-		return complain(
+		return config_complain(
 			parse,
 			"'%s' is not a size; give a whole number with M, G or T, such as 512M",
 			shown);
 	shift = *unit == 'M' ? 20 : *unit == 'G' ? 30 : 40;
 	if (number > VM_MAX_MEMORY_BYTES >> shift || number << shift < VM_MIN_MEMORY_BYTES)
-		return complain(parse, "'%s' is out of range; give 64M to 1023G", shown);
+		return config_complain(parse, "'%s' is out of range; give 64M to 1023G", shown);
 	if (number << shift & (MEMORY_GRANULE - 1))
-		return complain(parse, "'%s' is not a multiple of 2M; round it up to %lluM", shown,
-				(unsigned long long)number + 1);
+		return config_complain(parse, "'%s' is not a multiple of 2M; round it up to %lluM",
+				       shown, (unsigned long long)number + 1);
 	*out = number << shift;
 	return 0;
 }
 
-static int read_path(const struct parse *parse, const char *value, size_t most, char **out)
+int config_read_path(const struct config_parse *parse, const char *value, size_t most, char **out)
 {
 	char shown[64];
 
-	quote(shown, sizeof(shown), value);
+	config_quote(shown, sizeof(shown), value);
 	if (value[0] != '/' || !value[1])
-		return complain(parse, "'%s' is not an absolute path; begin it with /", shown);
+		return config_complain(parse, "'%s' is not an absolute path; begin it with /",
+				       shown);
 	if (strlen(value) > most)
-		return complain(parse, "the path is longer than %zu bytes; shorten it", most);
+		return config_complain(parse, "the path is longer than %zu bytes; shorten it",
+				       most);
 	*out = strdup(value);
 	return *out ? 0 : -ENOMEM;
 }
 
-static int read_mac(const struct parse *parse, const char *value, uint8_t mac[6])
+static int read_mac(const struct config_parse *parse, const char *value, uint8_t mac[6])
 {
 	static const uint8_t zero[6];
 	char shown[64];
 	bool good = strlen(value) == 17;
 	uint8_t bytes[6];
 
-	quote(shown, sizeof(shown), value);
+	config_quote(shown, sizeof(shown), value);
 	for (size_t i = 0; good && i < 17; i++)
 		good = i % 3 == 2 ? value[i] == ':' : isxdigit((unsigned char)value[i]) != 0;
 	if (!good)
-		return complain(parse, "'%s' is not a MAC; write it as \"02:00:00:00:00:01\"",
-				shown);
+		return config_complain(
+			parse, "'%s' is not a MAC; write it as \"02:00:00:00:00:01\"", shown);
 	for (size_t i = 0; i < 6; i++)
 		bytes[i] = (uint8_t)strtoul(value + 3 * i, NULL, 16);
 	if (bytes[0] & 1)
-		return complain(parse, "'%s' is a multicast address; make its first byte even",
-				shown);
+		return config_complain(
+			parse, "'%s' is a multicast address; make its first byte even", shown);
 	if (memcmp(bytes, zero, sizeof(zero)) == 0)
-		return complain(parse, "'%s' is no address; leave the key out to have one derived",
-				shown);
+		return config_complain(
+			parse, "'%s' is no address; leave the key out to have one derived", shown);
 	memcpy(mac, bytes, sizeof(bytes));
 	return 0;
 }
@@ -388,70 +413,76 @@ static void derive_mac(const char *name, size_t index, uint8_t mac[6])
 
 /* A UUID of version 8 (RFC 9562 5.8), in wire order: bytes 7 and 8 hold the version and the
  * variant. */
-static void derive_instance_id(const char *name, size_t index, uint8_t id[16])
+void config_derive_id(const char *purpose, const char *name, size_t index, uint8_t id[16])
 {
-	put_le64(id, hash_name("instance", name, index));
-	put_le64(id + 8, hash_name("instance too", name, index));
+	char second[32];
+
+	snprintf(second, sizeof(second), "%s too", purpose);
+	put_le64(id, hash_name(purpose, name, index));
+	put_le64(id + 8, hash_name(second, name, index));
 	id[7] = (uint8_t)((id[7] & 0x0f) | 0x80);
 	id[8] = (uint8_t)((id[8] & 0x3f) | 0x80);
 }
 
-static int check_macs(struct parse *parse, const struct vm_config *config)
+static int check_macs(struct config_parse *parse, const struct vm_config *config)
 {
 	for (size_t i = 0; i < config->nic_count; i++) {
 		for (size_t j = 0; j < i; j++) {
 			if (memcmp(config->nics[i].mac, config->nics[j].mac, 6) != 0)
 				continue;
-			parse->nic = (int)i;
+			parse->list = "nics";
+			parse->entry = (int)i;
 			parse->key = "mac";
-			return complain(parse,
-					"the same as that of nics[%zu]; give each NIC its own", j);
+			return config_complain(
+				parse, "the same as that of nics[%zu]; give each NIC its own", j);
 		}
 	}
 	return 0;
 }
 
-static int convert_nic(struct parse *parse, const struct raw_nic *raw, size_t index,
+static int convert_nic(struct config_parse *parse, const struct raw_nic *raw, size_t index,
 		       struct vm_config *config)
 {
 	struct vm_nic_config *nic = &config->nics[index];
-	char socket[PATH_BYTES_MAX + 1];
+	char socket[CONFIG_PATH_BYTES_MAX + 1];
 	uint32_t mtu = 0;
 	int rc = 0;
 
-	parse->nic = (int)index;
-	derive_instance_id(config->name, index, nic->instance_id);
+	parse->list = "nics";
+	parse->entry = (int)index;
+	config_derive_id("instance", config->name, index, nic->instance_id);
 	derive_mac(config->name, index, nic->mac);
 	parse->key = "mac";
 	if (raw->mac)
 		rc = read_mac(parse, raw->mac, nic->mac);
 	parse->key = "mtu";
-	rc = rc ? rc : read_number(parse, raw->mtu, 576, 9216, 1500, &mtu);
+	rc = rc ? rc : config_read_number(parse, raw->mtu, 576, 9216, 1500, &mtu);
 	nic->mtu = (uint16_t)mtu;
 	parse->key = "queues";
 	rc = rc ? rc
-		: read_number(parse, raw->queues, 1, QUEUES_MAX,
-			      config->vps < QUEUES_DEFAULT ? config->vps : QUEUES_DEFAULT,
-			      &nic->queues);
+		: config_read_number(parse, raw->queues, 1, QUEUES_MAX,
+				     config->vps < QUEUES_DEFAULT ? config->vps : QUEUES_DEFAULT,
+				     &nic->queues);
 	parse->key = "spoof_guard";
-	rc = rc ? rc : read_bool(parse, raw->spoof_guard, true, &nic->spoof_guard);
+	rc = rc ? rc : config_read_bool(parse, raw->spoof_guard, true, &nic->spoof_guard);
 	parse->key = "switch";
 	if (rc < 0)
 		return rc;
 	if (!raw->switch_socket && vm_paths_switch_socket(socket, sizeof(socket)) < 0)
-		return complain(parse, "LUNAR_RUN_DIR is too long for a socket's path; shorten it");
-	return read_path(parse, raw->switch_socket ? raw->switch_socket : socket, SOCKET_BYTES_MAX,
-			 &nic->vsp_socket);
+		return config_complain(parse,
+				       "LUNAR_RUN_DIR is too long for a socket's path; shorten it");
+	return config_read_path(parse, raw->switch_socket ? raw->switch_socket : socket,
+				SOCKET_BYTES_MAX, &nic->vsp_socket);
 }
 
-static int convert_console(struct parse *parse, const struct raw_config *raw,
+static int convert_console(struct config_parse *parse, const struct raw_config *raw,
 			   struct vm_config *config)
 {
 	const char *kind = raw->console ? raw->console : "socket";
 	char shown[64];
 
 	parse->key = "console";
-	quote(shown, sizeof(shown), kind);
+	config_quote(shown, sizeof(shown), kind);
 	if (strcmp(kind, "socket") == 0)
 		config->console = VM_CONSOLE_SOCKET;
 	else if (strcmp(kind, "stdio") == 0)
@@ -459,68 +490,76 @@ static int convert_console(struct parse *parse, const struct raw_config *raw,
 	else if (strcmp(kind, "file") == 0)
 		config->console = VM_CONSOLE_FILE;
 	else
-		return complain(parse, "'%s' is not a console; give socket, stdio or file", shown);
+		return config_complain(parse, "'%s' is not a console; give socket, stdio or file",
+				       shown);
 	parse->key = "console_path";
 	if (config->console == VM_CONSOLE_FILE && !raw->console_path)
-		return complain(parse, "missing; 'console: file' needs the file's path here");
+		return config_complain(parse,
+				       "missing; 'console: file' needs the file's path here");
 	if (config->console == VM_CONSOLE_STDIO && raw->console_path)
-		return complain(parse, "not used with 'console: stdio'; take one of the two out");
+		return config_complain(parse,
+				       "not used with 'console: stdio'; take one of the two out");
 	if (!raw->console_path)
 		return 0;
-	return read_path(parse, raw->console_path,
-			 config->console == VM_CONSOLE_SOCKET ? SOCKET_BYTES_MAX : PATH_BYTES_MAX,
-			 &config->console_path);
+	return config_read_path(parse, raw->console_path,
+				config->console == VM_CONSOLE_SOCKET ? SOCKET_BYTES_MAX
+								     : CONFIG_PATH_BYTES_MAX,
+				&config->console_path);
 }
 
-static int convert_boot(struct parse *parse, const struct raw_config *raw, struct vm_config *config)
+static int convert_boot(struct config_parse *parse, const struct raw_config *raw,
+			struct vm_config *config)
 {
 	int rc;
 
 	parse->key = "kernel";
-	rc = read_path(parse, raw->kernel, PATH_BYTES_MAX, &config->kernel);
+	rc = config_read_path(parse, raw->kernel, CONFIG_PATH_BYTES_MAX, &config->kernel);
 	if (rc < 0)
 		return rc;
 	parse->key = "initrd";
 	if (raw->initrd)
-		rc = read_path(parse, raw->initrd, PATH_BYTES_MAX, &config->initrd);
+		rc = config_read_path(parse, raw->initrd, CONFIG_PATH_BYTES_MAX, &config->initrd);
 	if (rc < 0)
 		return rc;
 	parse->key = "cmdline";
 	if (raw->cmdline && strlen(raw->cmdline) > VM_CMDLINE_MAX)
-		return complain(parse,
-				"longer than %d bytes, which is all that Linux keeps; shorten it",
-				VM_CMDLINE_MAX);
+		return config_complain(
+			parse, "longer than %d bytes, which is all that Linux keeps; shorten it",
+			VM_CMDLINE_MAX);
 	config->cmdline = strdup(raw->cmdline ? raw->cmdline : "");
 	return config->cmdline ? 0 : -ENOMEM;
 }
 
-static int convert(struct parse *parse, const struct raw_config *raw, struct vm_config *config)
+static int convert(struct config_parse *parse, const struct raw_config *raw,
+		   struct vm_config *config)
 {
 	char shown[64];
 	int rc;
 
-	parse->nic = -1;
+	parse->list = NULL;
 	parse->key = "name";
-	quote(shown, sizeof(shown), raw->name);
+	config_quote(shown, sizeof(shown), raw->name);
 	if (!vm_name_is_valid(raw->name))
-		return complain(parse,
-				"'%s' is not a name; use 1 to %d letters, digits, '-', '_', '.', "
-				"beginning with a letter or digit",
-				shown, VM_NAME_MAX);
+		return config_complain(
+			parse,
+			"'%s' is not a name; use 1 to %d letters, digits, '-', '_', '.', "
+			"beginning with a letter or digit",
+			shown, VM_NAME_MAX);
 	snprintf(config->name, sizeof(config->name), "%s", raw->name);
 	parse->key = "vps";
-	rc = read_number(parse, raw->vps, 1, VM_MAX_VPS, 1, &config->vps);
+	rc = config_read_number(parse, raw->vps, 1, VM_MAX_VPS, 1, &config->vps);
 	parse->key = "memory";
 	rc = rc ? rc : read_memory(parse, raw->memory, &config->memory_bytes);
 	parse->key = "huge_pages";
-	rc = rc ? rc : read_bool(parse, raw->huge_pages, false, &config->huge_pages);
+	rc = rc ? rc : config_read_bool(parse, raw->huge_pages, false, &config->huge_pages);
 	rc = rc ? rc : convert_boot(parse, raw, config);
 	rc = rc ? rc : convert_console(parse, raw, config);
 	for (size_t i = 0; rc == 0 && i < raw->nics_count; i++) {
 		config->nic_count = i + 1;
 		rc = convert_nic(parse, &raw->nics[i], i, config);
 	}
-	return rc ? rc : check_macs(parse, config);
+	rc = rc ? rc : check_macs(parse, config);
+	return rc ? rc : config_convert_disks(parse, raw->disks, raw->disks_count, config);
 }
 
 int vm_config_parse(const char *file, const char *text, size_t length, struct vm_config **config,
@@ -534,8 +573,8 @@ int vm_config_parse(const char *file, const char *text, size_t length, struct vm
 		.mem_fn = cyaml_mem,
 		.flags = CYAML_CFG_NO_ALIAS,
 	};
-	struct parse parse = {
-		.file = file, .nic = -1, .message = message, .message_bytes = message_bytes};
+	struct config_parse parse = {
+		.file = file, .entry = -1, .message = message, .message_bytes = message_bytes};
 	struct vm_config *made = NULL;
 	struct raw_config *raw = NULL;
 	char problem[256] = "";
@@ -545,8 +584,9 @@ int vm_config_parse(const char *file, const char *text, size_t length, struct vm
 
 	snprintf(message, message_bytes, "%s: out of memory", file);
 	if (length > VM_CONFIG_MAX_BYTES)
-		return complain(&parse, "larger than %d bytes; this is not a VM's configuration",
-				VM_CONFIG_MAX_BYTES);
+		return config_complain(&parse,
+				       "larger than %d bytes; this is not a VM's configuration",
+				       VM_CONFIG_MAX_BYTES);
 	rc = yaml_outline_read(text, length, &parse.outline, &line, problem, sizeof(problem));
 	if (rc < 0)
 		return rc == -EINVAL ? complain_line(&parse, line, "%s", problem) : rc;
@@ -555,7 +595,7 @@ int vm_config_parse(const char *file, const char *text, size_t length, struct vm
 	if (error != CYAML_OK)
 		return complain_fault(&parse, error, &fault);
 	if (!raw)
-		return complain(&parse, "not a mapping; write one 'key: value' a line");
+		return config_complain(&parse, "not a mapping; write one 'key: value' a line");
 	made = calloc(1, sizeof(*made));
 	rc = made ? convert(&parse, raw, made) : -ENOMEM;
 	(void)cyaml_free(&cyaml, &vm_schema, raw, 0);
@@ -648,6 +688,8 @@ void vm_config_free(struct vm_config *config)
 	free(config->console_path);
 	for (size_t i = 0; i < config->nic_count; i++)
 		free(config->nics[i].vsp_socket);
+	for (size_t i = 0; i < config->disk_count; i++)
+		vm_disk_config_fini(&config->disks[i]);
 	free(config);
 }
 

@@ -10,9 +10,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "storvsp/disk.h"
+
 #define VM_NAME_MAX	    32
 #define VM_MAX_VPS	    64
 #define VM_MAX_NICS	    8
+#define VM_MAX_CONTROLLERS  4
+#define VM_MAX_LUNS	    64	 /* of a controller */
+#define VM_MAX_DISKS	    64	 /* of a VM */
 #define VM_CMDLINE_MAX	    2047 /* what a Linux guest keeps (COMMAND_LINE_SIZE - 1) */
 #define VM_MIN_MEMORY_BYTES (UINT64_C(64) << 20)
 #define VM_MAX_MEMORY_BYTES                                                                        \
@@ -27,6 +32,22 @@ struct vm_nic_config {
 	bool spoof_guard;	 /* default true */
 	uint32_t queues;	 /* most channels, 1..64; default: the number of VPs, at most 8 */
 	char *vsp_socket;	 /* default: vm_paths_switch_socket() */
+};
+
+struct vm_disk_config {
+	bool dvd;   /* a DVD drive, else a disk */
+	char *path; /* absolute, or an iscsi:// URL; NULL: an empty DVD drive */
+	bool is_url;
+	enum disk_format format; /* default: auto */
+	enum disk_cache cache;	 /* default: none */
+	bool read_only;		 /* default false; a DVD is so always */
+	bool pass_through;	 /* default false */
+	char *initiator;	 /* of a URL; NULL: the host's */
+	char *secret;		 /* of a URL: the path of a file with the CHAP secret; or NULL */
+	uint32_t controller;	 /* default 0 */
+	uint32_t lun;		 /* default: the entry's index */
+	uint8_t unit_id[16];	 /* derived from the VM's name, controller and LUN: stable across
+				    moves */
 };
 
 enum vm_console_kind {
@@ -48,6 +69,8 @@ struct vm_config {
 	char *console_path; /* file or socket; NULL for stdio, or for the default socket */
 	struct vm_nic_config nics[VM_MAX_NICS];
 	size_t nic_count;
+	struct vm_disk_config disks[VM_MAX_DISKS];
+	size_t disk_count;
 };
 
 #define VM_CONFIG_MAX_BYTES	65536 /* of the file; a larger one is refused unread */
@@ -75,6 +98,16 @@ bool vm_name_is_valid(const char *name);
 
 /* "socket", "stdio" or "file". */
 const char *vm_console_kind_name(enum vm_console_kind kind);
+
+/* The instance GUID of a VM's SCSI controller: stable across moves. */
+void vm_config_controller_id(const char *vm_name, uint32_t controller, uint8_t id[16]);
+/* Of a unit: see vm_disk_config.unit_id. */
+void vm_config_unit_id(const char *vm_name, uint32_t controller, uint32_t lun, uint8_t id[16]);
+/* Deep copy; 0 or -ENOMEM. The copy is freed by vm_disk_config_fini(). */
+int vm_disk_config_copy(const struct vm_disk_config *from, struct vm_disk_config *to);
+void vm_disk_config_fini(struct vm_disk_config *disk);
+/* Whether two disks are the same image, and at least one of them would write it. */
+bool vm_disk_config_shares(const struct vm_disk_config *a, const struct vm_disk_config *b);
 
 /* Takes NULL. */
 void vm_config_free(struct vm_config *config);

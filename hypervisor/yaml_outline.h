@@ -10,7 +10,7 @@
 
 #include <stddef.h>
 
-#define YAML_OUTLINE_MAX_KEYS 256 /* more than any file of ours has; more is an error */
+#define YAML_OUTLINE_MAX_KEYS 1024 /* more than any file of ours has; more is an error */
 #define YAML_OUTLINE_MAX_DEPTH                                                                     \
 	4 /* mapping → list → mapping, and one that is wrong, which the schema will say better */
 #define YAML_OUTLINE_KEY_BYTES 32 /* longer keys are cut: no key of ours is that long */

@@ -174,16 +174,16 @@ static void unknown_missing_and_repeated_keys_are_named(void **state)
 	static const struct bad_file files[] = {
 		{MINIMAL "memmory: 1G\n", "vm0.yaml:4: memmory: unknown key; use one of name, vps, "
 					  "memory, huge_pages, kernel, "
-					  "initrd, cmdline, console, console_path, nics"},
+					  "initrd, cmdline, console, console_path, nics, disks"},
 		{MINIMAL "nics:\n  - mtu: 1500\n  - mtu: 1500\n    vlan: 5\n",
 		 "vm0.yaml:7: nics[1].vlan: unknown key; use one of mac, mtu, queues, switch, "
 		 "spoof_guard"},
 		{"Name: vm0\n",
 		 "vm0.yaml:1: Name: unknown key; use one of name, vps, memory, huge_pages, "
-		 "kernel, initrd, cmdline, console, console_path, nics"},
+		 "kernel, initrd, cmdline, console, console_path, nics, disks"},
 		{MINIMAL "a:b: 1\n",
 		 "vm0.yaml:4: a:b: unknown key; use one of name, vps, memory, huge_pages, kernel, "
-		 "initrd, cmdline, console, console_path, nics"},
+		 "initrd, cmdline, console, console_path, nics, disks"},
 		{"memory: 1G\nkernel: /k\n", "vm0.yaml: name: missing; add this key to the file"},
 		{"name: a\nkernel: /k\n", "vm0.yaml: memory: missing; add this key to the file"},
 		{"name: a\nmemory: 1G\n", "vm0.yaml: kernel: missing; add this key to the file"},
@@ -414,7 +414,7 @@ static void hostile_text_is_refused(void **state)
 					 message, sizeof(message)),
 			 -EINVAL);
 	assert_string_equal(message,
-			    "f:257: too many keys; this does not look like a VM's configuration");
+			    "f:1025: too many keys; this does not look like a VM's configuration");
 	assert_int_equal(vm_config_parse("f", text, VM_CONFIG_MAX_BYTES + 1, &config, message,
 					 sizeof(message)),
 			 -EINVAL);

@@ -24,6 +24,7 @@ struct state_writer;
 #define DISK_MESSAGE_BYTES 512
 #define DISK_CDB_BYTES	   16
 #define DISK_SENSE_BYTES   96 /* of a target's; VSTOR passes 20 on */
+#define DISK_BACKEND_WORDS 32
 
 enum disk_op {
 	DISK_READ,
@@ -67,7 +68,9 @@ struct disk_request {
 	struct disk_scsi *scsi;
 	struct io_loop *loop; /* whose thread submits, and on which done is called */
 	disk_done_fn done;
-	void *backend[2]; /* the disk's own while it has the request */
+	/* The disk's own while it has the request, so that it needs no memory of its own for it. */
+	void *backend[2];
+	uint64_t backend_state[DISK_BACKEND_WORDS];
 };
 
 struct disk_info {
@@ -85,26 +88,24 @@ struct disk_info {
 	const char *kind; /* "raw", "block", "iso", "vhd-fixed", ...: static */
 };
 
+/*
+ * What a kind of disk does. get_info and submit are for any thread; the others may hang with a
+ * share, so that disk.c calls them on a helper's thread, never two at a time for one disk.
+ */
 struct disk_ops {
-	/* Any thread; the info as it is now. */
 	void (*get_info)(struct disk *disk, struct disk_info *info);
 	/* The request's loop's thread. May call done from within. */
 	void (*submit)(struct disk *disk, struct disk_request *request);
-	/* The main thread, no request is in flight: everything is on the disk, and other processes
-	 * may have it (locks are let go). 0 or -errno. After it only reopen() and close(). */
 	int (*release)(struct disk *disk);
-	/* Takes it back: locks, and a fresh look at what it is, since another host may have
-	 * written to it. 0 or -errno with one line in message. */
 	int (*reopen)(struct disk *disk, char *message, size_t message_bytes);
-	/* The main thread: looks at the size again (a file that was made longer). 0 or -errno. */
 	int (*refresh)(struct disk *disk);
-	/* No request is in flight. Releases first where that was not done. */
 	void (*close)(struct disk *disk);
 };
 
 /* What every kind of disk begins with. */
 struct disk {
 	const struct disk_ops *ops;
+	void *helper; /* disk.c's: the call that hangs now */
 };
 
 enum disk_format {
@@ -143,6 +144,7 @@ struct disk_options {
 int disk_open(const struct disk_options *options, struct disk **disk, char *message,
 	      size_t message_bytes);
 
+/* Any thread; the info as it is now. */
 static inline void disk_get_info(struct disk *disk, struct disk_info *info)
 {
 	disk->ops->get_info(disk, info);
@@ -153,7 +155,22 @@ static inline void disk_submit(struct disk *disk, struct disk_request *request)
 	disk->ops->submit(disk, request);
 }
 
-/* Takes NULL. */
+/*
+ * The main thread, all four. They wait for a share that hangs, but not for ever: -ETIMEDOUT, and
+ * -EBUSY where an earlier call on this disk still hangs. Both leave the disk good for disk_close()
+ * and another try.
+ */
+
+/* No request is in flight: everything is on the disk, and other processes may have it (locks are
+ * let go). 0 or -errno. After it only disk_reopen() and disk_close(). */
+int disk_release(struct disk *disk);
+/* Takes it back: locks, and a fresh look at what it is, since another host may have written to it.
+ * 0 or -errno with one line in message. */
+int disk_reopen(struct disk *disk, char *message, size_t message_bytes);
+/* Looks at the size again (a file that was made longer). 0 or -errno. */
+int disk_refresh(struct disk *disk);
+/* Takes NULL. No request is in flight. Releases first where that was not done. Where it hangs it is
+ * closed when it no longer does. */
 void disk_close(struct disk *disk);
 
 /* "auto", "raw", "vhd", "iso" or "iscsi"; and back: false where it is none of them. */

@@ -104,9 +104,8 @@ class MovingGuest:
             "-device", f"virtio-net-{'device' if self.machine == 'microvm' else 'pci'},netdev=n0,mac={vm.mac}"
                        + ("" if self.machine == "microvm" else ",romfile=")]
         self.command = self.command or shlex.join(argv)
-        if self.tls:
-            side = "server" if more else "client"
-            argv += ["-object", f"tls-creds-x509,id=tls0,dir={TLS_DIRECTORY},endpoint={side},verify-peer=on"]
+        if self.tls and more:
+            argv += ["-object", f"tls-creds-x509,id=tls-in,dir={TLS_DIRECTORY},endpoint=server,verify-peer=on"]
         argv += ["-serial", f"unix:{self._path('console')},server=on,wait=off",
                  "-qmp", f"unix:{self._path('qmp')},server=on,wait=off", *more]
         host.run(f"setsid {shlex.join(argv)} >{self._path('log')} 2>&1 </dev/null & echo $! >{self._path('pid')}; "
@@ -118,8 +117,8 @@ class MovingGuest:
         parameters = dict(PARAMETERS)
         if self.multifd:
             parameters["multifd-channels"] = self.multifd
-        if self.tls:
-            parameters |= {"tls-creds": "tls0"}
+        if self.tls and more:
+            parameters |= {"tls-creds": "tls-in"}
         monitor.ask("migrate-set-parameters", **parameters)
         return monitor
 
@@ -143,7 +142,9 @@ class MovingGuest:
         new_monitor = self._start(host, ["-incoming", "defer"])
         new_monitor.ask("migrate-incoming", uri=f"tcp:0:{PORT}")
         if self.tls:
-            old_monitor.ask("migrate-set-parameters", **{"tls-hostname": host.name})
+            old_monitor.ask("object-add", **{"qom-type": "tls-creds-x509", "id": "tls-out", "dir": TLS_DIRECTORY,
+                                             "endpoint": "client", "verify-peer": True})
+            old_monitor.ask("migrate-set-parameters", **{"tls-creds": "tls-out", "tls-hostname": host.name})
         old_monitor.ask("migrate", uri=f"tcp:{host.mgmt_address}:{PORT}")
         end = time.monotonic() + seconds
         while True:

@@ -42,8 +42,9 @@ struct image_file {
 	uint32_t optimal_bytes;
 	uint32_t discard_bytes; /* granularity of punching holes, or of discarding; 0: cannot */
 	bool rotational;
-	uint8_t id[16];		     /* of the path; of the device where it tells */
-	_Atomic uint64_t size_bytes; /* of the file as it is, not rounded */
+	uint8_t id[16];				/* of the path; of the device where it tells */
+	_Atomic uint64_t size_bytes;		/* of the file as it is, not rounded */
+	_Atomic bool cannot_punch, cannot_zero; /* as fallocate() told so far */
 };
 
 /* Returns 0, or -errno with a line for the user in message. -EBUSY: locked. *file is the caller's,

@@ -34,9 +34,8 @@ struct image_io {
 	uint64_t offset, left;
 	struct iovec piece;
 	uint8_t *bounce;
-	uint32_t asked; /* bytes, of the operation in flight */
 	uint8_t kind;
-	bool dsync;
+	bool dsync, bounced, was_direct, avoid_direct;
 };
 
 /* length: the sum of iov. What lies past the end of the file is read as zeroes up to the next

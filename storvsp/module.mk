@@ -3,5 +3,9 @@ storvsp_SRCS := io_loop.c
 # The controller: VSTOR, channels and their workers.
 storvsp_SRCS += vstor.c srb.c channel.c channel_request.c channel_worker.c controller.c controller_luns.c controller_mail.c \
 	controller_operation.c controller_state.c
+# Disks: files, block devices, images that are raw.
+storvsp_SRCS += slow_call.c image_lock.c image_file.c image_io.c block_device.c blocking_pool.c scsi_generic.c \
+	disk.c disk_raw.c disk_iso.c
+storvsp_TEST_SRCS += tests/unit/storvsp/disk_fixture.c
 storvsp_DEPS := base vmbus
 storvsp_PKGS := liburing libiscsi

@@ -133,7 +133,7 @@ class MovingGuest:
         """Runs a shell command in the guest."""
         return self.console.run(command, seconds, check=True)
 
-    def move(self, host: Host, seconds: float = 120.0) -> dict:
+    def move(self, host: Host, seconds: float = 600.0) -> dict:
         """
         Moves the guest. Returns QEMU's own figures: "total-time", "downtime" (both ms), "ram", ... The destination is
         ready before the clock starts, as QEMU counts.

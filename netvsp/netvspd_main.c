@@ -22,6 +22,7 @@
 #include "netvsp/telemetry.h"
 #include "netvsp/uplink.h"
 #include "netvsp/vsp_server.h"
+#include "vlan/vlan_set.h"
 #include "wire/vsp.h"
 
 #define LOG_COMPONENT "netvspd"
@@ -34,6 +35,7 @@
 struct options {
 	const char *socket;
 	const char *uplinks[MAX_UPLINKS];
+	struct vlan_set carried[MAX_UPLINKS]; /* empty: all */
 	unsigned int uplink_count;
 	struct eal_options eal;
 	int cpu;
@@ -55,6 +57,8 @@ static void print_usage(FILE *to)
 		"  --uplink DEVARGS     a port to the network, as DPDK names it: 0000:00:04.0,\n"
 		"                       net_tap0,iface=tap0, net_af_packet0,iface=eth1, ...\n"
 		"                       may be given up to 8 times\n"
+		"  --vlans LIST         VLANs that the uplink before it carries, such as\n"
+		"                       0,10,20-30; 0: frames without one (default: all)\n"
 		"  --huge-pages         use huge pages, or fail\n"
 		"  --no-huge            use ordinary pages; no PCI device on a UIO driver then\n"
 		"                       (default: huge pages where enough of them are free)\n"
@@ -69,6 +73,7 @@ static void print_usage(FILE *to)
 enum option_code {
 	OPTION_SOCKET = 256,
 	OPTION_UPLINK,
+	OPTION_VLANS,
 	OPTION_HUGE,
 	OPTION_NO_HUGE,
 	OPTION_MEMORY,
@@ -81,6 +86,7 @@ enum option_code {
 static const struct option long_options[] = {
 	{"socket", required_argument, NULL, OPTION_SOCKET},
 	{"uplink", required_argument, NULL, OPTION_UPLINK},
+	{"vlans", required_argument, NULL, OPTION_VLANS},
 	{"huge-pages", no_argument, NULL, OPTION_HUGE},
 	{"no-huge", no_argument, NULL, OPTION_NO_HUGE},
 	{"memory", required_argument, NULL, OPTION_MEMORY},
@@ -126,6 +132,9 @@ static bool parse_option(int code, struct options *options)
 			return false;
 		options->uplinks[options->uplink_count++] = optarg;
 		return true;
+	case OPTION_VLANS:
+		return options->uplink_count > 0 &&
+		       vlan_set_parse(optarg, 0, &options->carried[options->uplink_count - 1]) == 0;
 	case OPTION_HUGE:
 		options->eal.pages = EAL_PAGES_HUGE;
 		return true;
@@ -230,7 +239,10 @@ static void make_run_folder(const char *socket)
 static enum exit_code start_uplinks(struct daemon *daemon, const struct options *options)
 {
 	for (unsigned int i = 0; i < options->uplink_count; i++) {
-		int err = uplink_create(daemon->path, options->uplinks[i], &daemon->uplinks[i]);
+		const struct vlan_set *carried = &options->carried[i];
+		int err = uplink_create(daemon->path, options->uplinks[i],
+					vlan_set_count(carried) ? carried : NULL,
+					&daemon->uplinks[i]);
 
 		if (err) {
 			fprintf(stderr, "netvspd: uplink %s: %s\n", options->uplinks[i],

@@ -362,6 +362,26 @@ int nic_channel_modify(struct nic *nic, uint32_t sub_index, uint32_t target_vp, 
 	return err;
 }
 
+/* ---- VLANs ---- */
+
+static void set_vlan(void *ctx)
+{
+	struct nic_call *call = ctx;
+
+	call->err = switch_port_set_vlan(call->nic->path->sw, call->nic->port, call->result);
+}
+
+int nic_set_vlan(struct nic *nic, const struct vlan_config *config)
+{
+	struct vlan_config wanted = *config;
+	struct nic_call call = {.result = &wanted};
+	int err = call_worker(nic, set_vlan, &call);
+
+	if (!err)
+		nic_announce(nic);
+	return err;
+}
+
 /* ---- looking ---- */
 
 static void get_state(void *ctx)
@@ -403,6 +423,8 @@ static void get_stats(void *ctx)
 		.rx_dropped = counters->out_dropped,
 		.tx_spoofed = counters->in_spoofed,
 		.tx_malformed = counters->in_malformed,
+		.tx_vlan = counters->in_vlan,
+		.rx_vlan = counters->out_vlan,
 	};
 }
 
@@ -417,9 +439,20 @@ static void get_portals(void *ctx)
 {
 	struct nic_call *call = ctx;
 	const struct portal_list *list = &call->nic->portals;
+	struct vsp_portal *portals = call->result;
 
-	memcpy(call->result, list->portals, list->count * sizeof(list->portals[0]));
-	call->number = list->count;
+	for (uint32_t i = 0; i < list->count; i++) {
+		struct vsp_portal *portal = &portals[call->number];
+		struct vlan_tag tag = {.present = list->portals[i].vlan,
+				       .tci = list->portals[i].vlan};
+
+		/* The list has the guest's tags, whatever they mean by now. */
+		if (vlan_port_admit(switch_port_vlan(call->nic->port), &tag, 0) != VLAN_PASS)
+			continue;
+		*portal = list->portals[i];
+		portal->vlan = tag.tci & VLAN_ID_MASK;
+		call->number++;
+	}
 }
 
 uint32_t nic_get_portals(struct nic *nic, struct vsp_portal *portals)

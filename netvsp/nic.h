@@ -19,6 +19,7 @@ struct guest_memory;
 struct nic;
 struct signal_table;
 struct state_writer;
+struct vlan_config;
 struct vsp_portal;
 
 #define NIC_MAX_GPADLS 256
@@ -95,11 +96,17 @@ struct nic_stats {
 	uint64_t rx_dropped;
 	uint64_t tx_spoofed;
 	uint64_t tx_malformed;
+	uint64_t tx_vlan; /* dropped by the VLAN rules */
+	uint64_t rx_vlan;
 };
 void nic_get_stats(struct nic *nic, struct nic_stats *stats);
 
-/* The portals that the guest was seen to talk to. Returns how many; portals has room for
- * VSP_MAX_PORTALS. */
+/* Changes the VLAN mode (checked; VLAN_DEFAULT at first); a NIC that runs is announced to the
+ * network, where it may be new. Returns 0, or -EEXIST as switch_port_set_vlan(). */
+int nic_set_vlan(struct nic *nic, const struct vlan_config *config);
+
+/* The portals that the guest was seen to talk to, their VLANs as an uplink has them. Returns how
+ * many; portals has room for VSP_MAX_PORTALS. */
 uint32_t nic_get_portals(struct nic *nic, struct vsp_portal *portals);
 
 /* ---- a move ---- */
@@ -135,7 +142,8 @@ bool nic_is_departed(const struct nic *nic);
  * NIC_LATE_BYTES. Returns the bytes used; 0: no frame is left. */
 size_t nic_take_late(struct nic *nic, void *messages);
 /* Gives the guest a late frame as if an uplink had brought it. bytes are hostile. Returns 0;
- * -EINVAL: not a frame for this guest, or the NIC is saved; -EMSGSIZE; -ENOBUFS: dropped. */
+ * -EINVAL: not a frame for this guest (or its VLAN mode), or the NIC is saved; -EMSGSIZE; -ENOBUFS:
+ * dropped. */
 int nic_inject(struct nic *nic, const void *bytes, size_t length);
 /* Tells the network where the guest is now (once; networks lose frames). */
 void nic_announce(struct nic *nic);

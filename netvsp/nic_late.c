@@ -149,6 +149,7 @@ static void inject(void *ctx)
 	struct nic *nic = call->nic;
 	struct switch_port_counters *counters = switch_port_counters(nic->port);
 	struct rte_mbuf *frame;
+	struct vlan_tag tag;
 	bool taken;
 
 	if ((nic->phase != NIC_RUNNING && nic->phase != NIC_INCOMING) ||
@@ -163,6 +164,12 @@ static void inject(void *ctx)
 	}
 	memcpy(rte_pktmbuf_append(frame, (uint16_t)call->length), call->bytes, call->length);
 	offload_strip_vlan(frame);
+	if (!switch_port_release(nic->port, frame, &tag)) {
+		rte_pktmbuf_free(frame);
+		counters->out_vlan++;
+		call->err = -EINVAL;
+		return;
+	}
 	if (nic->phase == NIC_RUNNING)
 		taken = nic_deliver(nic, &frame, 1) == 1;
 	else
@@ -221,10 +228,13 @@ static void announce(void *ctx)
 {
 	struct late_call *call = ctx;
 	struct nic *nic = call->nic;
+	uint32_t count;
 
 	if (nic->phase != NIC_RUNNING || !nic->up)
 		return;
-	for (uint32_t i = 0; i <= nic->vlan_count; i++) {
+	/* Without a tag first: what that means is the port's to say. */
+	count = switch_port_vlan(nic->port)->takes_tags ? nic->vlan_count : 0;
+	for (uint32_t i = 0; i <= count; i++) {
 		struct rte_mbuf *frame = make_rarp(nic, i == 0 ? 0 : nic->vlans[i - 1]);
 
 		if (frame)

@@ -59,14 +59,24 @@ static void deliver_held(struct nic *nic)
 	struct rte_mbuf *burst[SWITCH_BURST];
 
 	while (nic->held.count > 0) {
-		uint16_t count = 0, delivered;
+		uint16_t count = 0, delivered, refused = 0;
+		struct vlan_tag tag;
 
-		while (count < SWITCH_BURST && nic->held.count > 0)
-			burst[count++] = hold_queue_pop(&nic->held);
+		while (count < SWITCH_BURST && nic->held.count > 0) {
+			burst[count] = hold_queue_pop(&nic->held);
+			/* Its VLAN mode may have been changed while it rested. */
+			if (switch_port_release(nic->port, burst[count], &tag)) {
+				count++;
+				continue;
+			}
+			rte_pktmbuf_free(burst[count]);
+			refused++;
+		}
 		delivered = nic_deliver(nic, burst, count);
 		/* They were counted as they came. */
-		counters->out_packets -= (uint64_t)(count - delivered);
+		counters->out_packets -= (uint64_t)(count - delivered) + refused;
 		counters->out_dropped += (uint64_t)(count - delivered);
+		counters->out_vlan += refused;
 	}
 }
 

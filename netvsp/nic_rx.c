@@ -79,15 +79,16 @@ static void batch_add(struct rx_batch *batch, const struct rte_mbuf *frame, uint
 static struct rndis_rx_info frame_info(const struct nic *nic, const struct rte_mbuf *frame)
 {
 	struct rndis_rx_info info = {0};
+	struct vlan_tag tag;
 
 	if (rndis_control_offloads(nic->rndis)->rx_checksum) {
 		info.csum = offload_rx_checksum(frame);
 		if (info.csum)
 			info.flags |= RNDIS_RX_CHECKSUM;
 	}
-	if (frame->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED) {
+	if (switch_port_release(nic->port, frame, &tag) && tag.present) {
 		info.flags |= RNDIS_RX_VLAN;
-		info.vlan_tci = frame->vlan_tci;
+		info.vlan_tci = tag.tci;
 	}
 	return info;
 }

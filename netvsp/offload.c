@@ -367,7 +367,9 @@ static struct rte_mbuf *finish_for_wire(const struct offload_wire *wire, struct 
 	}
 	if (mbuf->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED) {
 		mbuf->ol_flags &= ~(RTE_MBUF_F_RX_VLAN | RTE_MBUF_F_RX_VLAN_STRIPPED);
-		if (rte_vlan_insert(&mbuf) < 0) {
+		if (wire->tx_offloads & RTE_ETH_TX_OFFLOAD_VLAN_INSERT) {
+			mbuf->ol_flags |= RTE_MBUF_F_TX_VLAN;
+		} else if (rte_vlan_insert(&mbuf) < 0) {
 			rte_pktmbuf_free(mbuf);
 			return NULL;
 		}

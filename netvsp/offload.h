@@ -80,9 +80,9 @@ struct offload_wire {
 };
 
 /*
- * Makes a frame ready for rte_eth_tx_prepare(): tag inserted, checksums and segments done where the
- * port does not do them, one piece where the port takes no chains. Takes mbuf. Returns the number
- * of frames in out, or -EINVAL, -ENOMEM (nothing left).
+ * Makes a frame ready for rte_eth_tx_prepare(): tag inserted, checksums and segments, each done
+ * here where the port does not do it, one piece where the port takes no chains. Takes mbuf. Returns
+ * the number of frames in out, or -EINVAL, -ENOMEM (nothing left).
  */
 int offload_to_wire(const struct offload_wire *wire, struct rte_mbuf *mbuf, struct rte_mbuf **out,
 		    uint16_t max);

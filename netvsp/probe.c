@@ -148,6 +148,7 @@ static void handle_answers(void *ctx);
 static void look_at(struct prober *prober, const struct rte_mbuf *frame)
 {
 	const uint8_t *bytes = rte_pktmbuf_mtod(frame, const uint8_t *);
+	const struct vswitch *sw = prober->path->sw;
 	uint16_t vlan =
 		frame->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED ? frame->vlan_tci & MAX_VLAN : 0;
 	bool any = false;
@@ -155,7 +156,8 @@ static void look_at(struct prober *prober, const struct rte_mbuf *frame)
 
 	LIST_FOREACH(probe, &prober->asked, worker_link)
 	{
-		if (probe->portal.vlan != vlan ||
+		/* In a private VLAN the answer comes by the primary. */
+		if (vswitch_learned_as(sw, probe->portal.vlan) != vswitch_learned_as(sw, vlan) ||
 		    (!arp_answers(probe, bytes, frame->data_len) &&
 		     !advertisement_answers(probe, bytes, frame->data_len)))
 			continue;

@@ -2,10 +2,12 @@
 /*
  * Learning, lookup and flooding. The MAC table is an rte_hash from {address, VLAN} to an index into
  * entries; the last source of each port and the last destination of all are remembered, since
- * bursts mostly repeat them.
+ * bursts mostly repeat them. A vNIC that is up has two entries of its own: where frames to its
+ * address are delivered, and, under an id that no frame can have, that the address is its own in
+ * every VLAN.
  *
- * Policy (VLAN modes, load balancing) belongs in two places: admit() sees each frame that enters,
- * stage() each that is about to leave.
+ * Policy is in two places: admit() sees each frame that enters, may_leave() each that is about to
+ * leave.
  */
 #include "netvsp/switch.h"
 
@@ -21,6 +23,7 @@
 
 #include "base/bytes.h"
 #include "base/log.h"
+#include "vlan/vlan_map.h"
 
 #define LOG_COMPONENT "switch"
 
@@ -29,7 +32,7 @@
 #define DEFAULT_MAC_ENTRIES_A_VNIC 1024u
 #define AGE_SLICE_SHARE		   16u /* a tick looks at this part of the table */
 #define NO_KEY			   UINT64_MAX
-#define VLAN_ID_MASK		   0xfffu
+#define OWNER_VLAN		   4095u /* reserved by 802.1Q: no frame is admitted with it */
 #define MAC_MASK		   UINT64_C(0xffffffffffff) /* of a key */
 
 struct mac_entry {
@@ -47,14 +50,17 @@ struct switch_port {
 	struct rte_ether_addr mac;
 	bool spoof_guard;
 	bool departed;
+	bool up;
 	bool dirty;
 	const struct switch_port_ops *ops;
 	void *ctx;
 	struct switch_port_counters counters;
 	uint32_t learned;
 	uint32_t last_source; /* index into entries */
+	uint64_t home_key;    /* of a vNIC that is up: where frames for it are found */
 	uint16_t staged_count;
 	struct rte_mbuf *staged[SWITCH_BURST];
+	struct vlan_port vlan;
 };
 
 TAILQ_HEAD(port_list, switch_port);
@@ -70,8 +76,10 @@ struct vswitch {
 	uint32_t learned_a_vnic;
 	uint32_t port_count;
 	uint32_t departed_count;
+	uint32_t owner_count; /* entries under OWNER_VLAN */
 	struct port_list ports;
 	struct port_list dirty;
+	struct vlan_map vlans;
 };
 
 static uint64_t mac_key(const struct rte_ether_addr *mac, uint16_t vlan)
@@ -80,9 +88,30 @@ static uint64_t mac_key(const struct rte_ether_addr *mac, uint16_t vlan)
 	       get_le32(mac->addr_bytes);
 }
 
-static uint16_t frame_vlan(const struct rte_mbuf *mbuf)
+static struct vlan_tag frame_tag(const struct rte_mbuf *mbuf)
 {
-	return mbuf->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED ? mbuf->vlan_tci & VLAN_ID_MASK : 0;
+	bool present = mbuf->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED;
+
+	return (struct vlan_tag){.present = present, .tci = present ? mbuf->vlan_tci : 0};
+}
+
+static void frame_set_tag(struct rte_mbuf *mbuf, const struct vlan_tag *tag)
+{
+	const uint64_t flags = RTE_MBUF_F_RX_VLAN | RTE_MBUF_F_RX_VLAN_STRIPPED;
+
+	mbuf->ol_flags = tag->present ? mbuf->ol_flags | flags : mbuf->ol_flags & ~flags;
+	mbuf->vlan_tci = tag->tci;
+}
+
+/* What stands in the frame where its tag was. The frame has a whole Ethernet header. */
+static uint16_t frame_ether_type(const struct rte_mbuf *mbuf)
+{
+	return get_be16(rte_pktmbuf_mtod(mbuf, const uint8_t *) + 2 * RTE_ETHER_ADDR_LEN);
+}
+
+static uint16_t learned_as(const struct vswitch *sw, const struct rte_mbuf *mbuf)
+{
+	return vlan_map_learned_as(&sw->vlans, frame_tag(mbuf).tci & VLAN_ID_MASK);
 }
 
 int vswitch_create(const char *name, const struct vswitch_config *config, struct vswitch **out)
@@ -114,6 +143,7 @@ int vswitch_create(const char *name, const struct vswitch_config *config, struct
 							: DEFAULT_MAC_ENTRIES_A_VNIC;
 	TAILQ_INIT(&sw->ports);
 	TAILQ_INIT(&sw->dirty);
+	vlan_map_init(&sw->vlans);
 	*out = sw;
 	return 0;
 
@@ -135,9 +165,15 @@ void vswitch_destroy(struct vswitch *sw)
 
 /* ---- the MAC table ---- */
 
+static bool is_owner_key(uint64_t key)
+{
+	return key >> 48 == OWNER_VLAN;
+}
+
 static void forget(struct vswitch *sw, struct mac_entry *entry)
 {
 	rte_hash_del_key(sw->hash, &entry->key);
+	sw->owner_count -= is_owner_key(entry->key);
 	if (!entry->is_static)
 		entry->port->learned--;
 	*entry = (struct mac_entry){.key = NO_KEY};
@@ -159,6 +195,7 @@ static int32_t remember(struct vswitch *sw, struct switch_port *port, uint64_t k
 		entry->port->learned--;
 	if (!is_static)
 		port->learned++;
+	sw->owner_count += is_owner_key(key) && entry->key != key;
 	*entry = (struct mac_entry){
 		.key = key, .port = port, .seen_seconds = sw->now_seconds, .is_static = is_static};
 	return index;
@@ -169,7 +206,9 @@ static int32_t remember(struct vswitch *sw, struct switch_port *port, uint64_t k
  * may join VLANs, and what it carries over is no fraud. */
 static bool is_anothers(const struct vswitch *sw, const struct switch_port *from, uint64_t key)
 {
-	uint64_t owned = from->kind == SWITCH_PORT_VNIC ? key & MAC_MASK : key;
+	uint64_t owned = from->kind == SWITCH_PORT_VNIC
+				 ? (key & MAC_MASK) | (uint64_t)OWNER_VLAN << 48
+				 : key;
 	int32_t index = rte_hash_lookup(sw->hash, &owned);
 
 	return index >= 0 && sw->entries[index].is_static && sw->entries[index].port != from;
@@ -256,6 +295,10 @@ int vswitch_add_port(struct vswitch *sw, const struct switch_port_config *config
 	port->spoof_guard = config->spoof_guard;
 	port->ops = config->ops;
 	port->ctx = config->ctx;
+	if (config->carried)
+		vlan_port_set_uplink(&port->vlan, config->carried);
+	else
+		vlan_port_set(&port->vlan, &(struct vlan_config){.mode = VLAN_DEFAULT});
 	TAILQ_INSERT_TAIL(&sw->ports, port, link);
 	sw->port_count++;
 	*out = port;
@@ -280,6 +323,7 @@ void vswitch_remove_port(struct vswitch *sw, struct switch_port *port)
 	forget_port(sw, port);
 	if (port->departed)
 		sw->departed_count--;
+	vlan_map_remove(&sw->vlans, &port->vlan.config);
 	TAILQ_REMOVE(&sw->ports, port, link);
 	sw->port_count--;
 	free(port);
@@ -319,20 +363,117 @@ void switch_port_set_departed(struct vswitch *sw, struct switch_port *port,
 	sw->departed_count++;
 }
 
-void switch_port_set_up(struct vswitch *sw, struct switch_port *port, bool up)
+static uint64_t find_home(const struct vswitch *sw, const struct switch_port *port)
 {
-	uint64_t key = mac_key(&port->mac, 0);
+	return mac_key(&port->mac, vlan_map_learned_as(&sw->vlans, port->vlan.home));
+}
+
+/* The vNIC's two entries. */
+static void remember_own(struct vswitch *sw, struct switch_port *port)
+{
+	port->home_key = find_home(sw, port);
+	if (remember(sw, port, mac_key(&port->mac, OWNER_VLAN), true) < 0 ||
+	    remember(sw, port, port->home_key, true) < 0)
+		log_warn("%s: no room for its address in the MAC table: frames to it are flooded",
+			 port->name);
+}
+
+static void forget_static(struct vswitch *sw, const struct switch_port *port, uint64_t key)
+{
 	int32_t index = rte_hash_lookup(sw->hash, &key);
 
+	if (index >= 0 && sw->entries[index].port == port && sw->entries[index].is_static)
+		forget(sw, &sw->entries[index]);
+}
+
+static void forget_own(struct vswitch *sw, const struct switch_port *port)
+{
+	forget_static(sw, port, mac_key(&port->mac, OWNER_VLAN));
+	forget_static(sw, port, port->home_key);
+}
+
+void switch_port_set_up(struct vswitch *sw, struct switch_port *port, bool up)
+{
 	if (up) {
 		retire_departed(sw, &port->mac);
-		if (remember(sw, port, key, true) < 0)
-			log_warn("%s: no room for its address in the MAC table: frames to it are "
-				 "flooded",
-				 port->name);
-	} else if (index >= 0 && sw->entries[index].port == port) {
-		forget(sw, &sw->entries[index]);
+		remember_own(sw, port);
+	} else if (port->up) {
+		forget_own(sw, port);
 	}
+	port->up = up;
+}
+
+/* ---- VLANs ---- */
+
+/* The addresses that were learned in the VLANs of a private one: they belong elsewhere now. */
+static void forget_private(struct vswitch *sw, const struct vlan_config *config)
+{
+	struct vlan_set vlans;
+
+	if (config->mode != VLAN_ISOLATED && config->mode != VLAN_COMMUNITY &&
+	    config->mode != VLAN_PROMISCUOUS)
+		return;
+	vlan_config_needs(config, &vlans);
+	for (uint32_t i = 0; i < sw->entry_count; i++) {
+		struct mac_entry *entry = &sw->entries[i];
+
+		if (entry->key != NO_KEY && !is_owner_key(entry->key) && !entry->is_static &&
+		    vlan_set_has(&vlans, (uint16_t)(entry->key >> 48)))
+			forget(sw, entry);
+	}
+}
+
+int switch_port_set_vlan(struct vswitch *sw, struct switch_port *port,
+			 const struct vlan_config *config)
+{
+	const struct vlan_config old = port->vlan.config;
+	struct switch_port *other;
+	uint16_t vlan = 0;
+	int err;
+
+	if (vlan_config_is_equal(&old, config))
+		return 0;
+	vlan_map_remove(&sw->vlans, &old);
+	err = vlan_map_add(&sw->vlans, config, &vlan);
+	if (err) {
+		log_warn("%s: VLAN %u has another part in a private VLAN of this switch",
+			 port->name, vlan);
+		vlan_map_add(&sw->vlans, &old, &vlan); /* as it was before */
+		return err;
+	}
+	vswitch_flush(sw); /* what was let through by the old rules leaves by them */
+	forget_port(sw, port);
+	forget_private(sw, &old);
+	forget_private(sw, config);
+	vlan_port_set(&port->vlan, config);
+	if (port->up)
+		remember_own(sw, port);
+	/* Homes of others may have another name now: an access port's in a secondary VLAN has. */
+	TAILQ_FOREACH (other, &sw->ports, link) {
+		if (!other->up || other->home_key == find_home(sw, other))
+			continue;
+		forget_own(sw, other);
+		remember_own(sw, other);
+	}
+	return 0;
+}
+
+const struct vlan_port *switch_port_vlan(const struct switch_port *port)
+{
+	return &port->vlan;
+}
+
+bool switch_port_release(const struct switch_port *port, const struct rte_mbuf *mbuf,
+			 struct vlan_tag *tag)
+{
+	struct vlan_tag inside = frame_tag(mbuf);
+
+	return vlan_port_release(&port->vlan, &inside, frame_ether_type(mbuf), tag) == VLAN_PASS;
+}
+
+uint16_t vswitch_learned_as(const struct vswitch *sw, uint16_t vlan)
+{
+	return vlan_map_learned_as(&sw->vlans, vlan);
 }
 
 struct switch_port_counters *switch_port_counters(struct switch_port *port)
@@ -360,7 +501,7 @@ bool vswitch_next_mac(const struct vswitch *sw, uint32_t *position, struct vswit
 	while (*position < sw->entry_count) {
 		const struct mac_entry *entry = &sw->entries[(*position)++];
 
-		if (entry->key == NO_KEY)
+		if (entry->key == NO_KEY || is_owner_key(entry->key))
 			continue;
 		put_le32(mac->mac.addr_bytes, (uint32_t)entry->key);
 		put_le16(mac->mac.addr_bytes + 4, (uint16_t)(entry->key >> 32));
@@ -375,12 +516,12 @@ bool vswitch_next_mac(const struct vswitch *sw, uint32_t *position, struct vswit
 
 uint32_t vswitch_mac_count(const struct vswitch *sw)
 {
-	return (uint32_t)rte_hash_count(sw->hash);
+	return (uint32_t)rte_hash_count(sw->hash) - sw->owner_count;
 }
 
 bool vswitch_is_at_uplink(const struct vswitch *sw, const struct rte_ether_addr *mac, uint16_t vlan)
 {
-	uint64_t key = mac_key(mac, vlan);
+	uint64_t key = mac_key(mac, vlan_map_learned_as(&sw->vlans, vlan));
 	int32_t index = rte_hash_lookup(sw->hash, &key);
 
 	return index >= 0 && sw->entries[index].port->kind == SWITCH_PORT_UPLINK;
@@ -392,10 +533,12 @@ uint32_t vswitch_port_vlans(const struct vswitch *sw, const struct switch_port *
 	const uint64_t wanted = mac_key((const struct rte_ether_addr *)mac, 0);
 	uint32_t count = 0;
 
+	if (!port->vlan.takes_tags)
+		return 0;
 	for (uint32_t i = 0; i < sw->entry_count && count < max; i++) {
 		const struct mac_entry *entry = &sw->entries[i];
 
-		if (entry->key != NO_KEY && entry->port == port &&
+		if (entry->key != NO_KEY && entry->port == port && !entry->is_static &&
 		    (entry->key & MAC_MASK) == wanted && entry->key >> 48)
 			vlans[count++] = (uint16_t)(entry->key >> 48);
 	}
@@ -427,7 +570,14 @@ static void transmit_staged(struct switch_port *port)
 	port->counters.out_bytes += accepted == count ? bytes : bytes * accepted / count;
 }
 
-/* A frame is about to leave by a port. */
+/* Whether the port's VLAN rules let a frame leave by it. */
+static bool may_leave(const struct switch_port *port, const struct rte_mbuf *mbuf)
+{
+	struct vlan_tag tag;
+
+	return switch_port_release(port, mbuf, &tag);
+}
+
 static void stage(struct vswitch *sw, struct switch_port *port, struct rte_mbuf *mbuf)
 {
 	port->staged[port->staged_count++] = mbuf;
@@ -443,7 +593,8 @@ static void flood(struct vswitch *sw, struct switch_port *from, struct rte_mbuf 
 
 	TAILQ_FOREACH (port, &sw->ports, link) {
 		if (port == from ||
-		    (port->kind == SWITCH_PORT_UPLINK && from->kind == SWITCH_PORT_UPLINK))
+		    (port->kind == SWITCH_PORT_UPLINK && from->kind == SWITCH_PORT_UPLINK) ||
+		    !may_leave(port, mbuf))
 			continue;
 		if (port->ops->wants_flooded && !port->ops->wants_flooded(port->ctx, destination))
 			continue;
@@ -453,18 +604,27 @@ static void flood(struct vswitch *sw, struct switch_port *from, struct rte_mbuf 
 	rte_pktmbuf_free(mbuf);
 }
 
-/* Whether a frame may enter. */
-static bool admit(struct vswitch *sw, struct switch_port *from, const struct rte_mbuf *mbuf)
+/* Whether a frame may enter; its tag is its VLAN from then on. */
+static bool admit(struct vswitch *sw, struct switch_port *from, struct rte_mbuf *mbuf)
 {
 	const struct rte_ether_hdr *header = rte_pktmbuf_mtod(mbuf, const struct rte_ether_hdr *);
+	struct vlan_tag tag = frame_tag(mbuf);
 
 	if (mbuf->data_len < sizeof(*header) || rte_is_multicast_ether_addr(&header->src_addr) ||
 	    rte_is_zero_ether_addr(&header->src_addr)) {
 		from->counters.in_malformed++;
 		return false;
 	}
-	if ((from->spoof_guard && !rte_is_same_ether_addr(&header->src_addr, &from->mac)) ||
-	    !learn(sw, from, mac_key(&header->src_addr, frame_vlan(mbuf)))) {
+	if (from->spoof_guard && !rte_is_same_ether_addr(&header->src_addr, &from->mac)) {
+		from->counters.in_spoofed++;
+		return false;
+	}
+	if (vlan_port_admit(&from->vlan, &tag, frame_ether_type(mbuf)) != VLAN_PASS) {
+		from->counters.in_vlan++;
+		return false;
+	}
+	frame_set_tag(mbuf, &tag);
+	if (!learn(sw, from, mac_key(&header->src_addr, learned_as(sw, mbuf)))) {
 		from->counters.in_spoofed++;
 		return false;
 	}
@@ -487,6 +647,13 @@ static struct switch_port *find_after_departure(const struct vswitch *sw,
 	return departed ? departed : to;
 }
 
+/* A frame for a port that is not in its VLAN. Not to be flooded: the address is known. */
+static void refuse(struct switch_port *to, struct rte_mbuf *mbuf)
+{
+	to->counters.out_vlan++;
+	rte_pktmbuf_free(mbuf);
+}
+
 void vswitch_forward(struct vswitch *sw, struct switch_port *from, struct rte_mbuf **mbufs,
 		     uint16_t count)
 {
@@ -504,7 +671,7 @@ void vswitch_forward(struct vswitch *sw, struct switch_port *from, struct rte_mb
 		}
 		to = rte_is_multicast_ether_addr(&header->dst_addr)
 			     ? NULL
-			     : look_up(sw, mac_key(&header->dst_addr, frame_vlan(mbuf)));
+			     : look_up(sw, mac_key(&header->dst_addr, learned_as(sw, mbuf)));
 		if (sw->departed_count > 0)
 			to = find_after_departure(sw, from, &header->dst_addr, to);
 		if (!to)
@@ -512,8 +679,10 @@ void vswitch_forward(struct vswitch *sw, struct switch_port *from, struct rte_mb
 		else if (to == from ||
 			 (to->kind == SWITCH_PORT_UPLINK && from->kind == SWITCH_PORT_UPLINK))
 			rte_pktmbuf_free(mbuf); /* the far side has it already */
-		else
+		else if (may_leave(to, mbuf))
 			stage(sw, to, mbuf);
+		else
+			refuse(to, mbuf);
 	}
 }
 
@@ -523,7 +692,7 @@ void vswitch_forward_to_uplinks(struct vswitch *sw, struct switch_port *from, st
 
 	if (admit(sw, from, mbuf)) {
 		TAILQ_FOREACH (port, &sw->ports, link) {
-			if (port->kind != SWITCH_PORT_UPLINK)
+			if (port->kind != SWITCH_PORT_UPLINK || !may_leave(port, mbuf))
 				continue;
 			rte_pktmbuf_refcnt_update(mbuf, 1);
 			stage(sw, port, mbuf);

@@ -16,6 +16,7 @@
 
 #define PORTS_A_PAGE 32
 #define MACS_A_PAGE  96
+#define VLANS_A_PAGE 200
 
 /* DPDK has no way to take a command back, nor to hand it a context. */
 static pthread_mutex_t path_lock = PTHREAD_MUTEX_INITIALIZER; /* guards registered_path */
@@ -24,6 +25,8 @@ static struct data_path *registered_path;
 struct telemetry_call {
 	struct data_path *path;
 	unsigned int first;
+	bool one_vlan; /* only its addresses */
+	unsigned int vlan;
 	struct rte_tel_data *data;
 };
 
@@ -42,7 +45,9 @@ static void add_entry(struct rte_tel_data *list, const char *kind, unsigned int 
 static void add_port(struct rte_tel_data *list, unsigned int index, struct switch_port *port)
 {
 	const struct switch_port_counters *counters = switch_port_counters(port);
+	const struct vlan_port *vlan = switch_port_vlan(port);
 	struct rte_tel_data *entry = rte_tel_data_alloc();
+	char text[VLAN_TEXT_BYTES];
 
 	if (!entry)
 		return;
@@ -59,6 +64,13 @@ static void add_port(struct rte_tel_data *list, unsigned int index, struct switc
 	rte_tel_data_add_dict_u64(entry, "out_bytes", counters->out_bytes);
 	rte_tel_data_add_dict_u64(entry, "out_dropped", counters->out_dropped);
 	rte_tel_data_add_dict_u64(entry, "out_too_long", counters->out_too_long);
+	rte_tel_data_add_dict_u64(entry, "in_vlan", counters->in_vlan);
+	rte_tel_data_add_dict_u64(entry, "out_vlan", counters->out_vlan);
+	rte_tel_data_add_dict_string(
+		entry, "vlan",
+		switch_port_kind(port) == SWITCH_PORT_UPLINK
+			? vlan_set_format(&vlan->members_out, text, sizeof(text))
+			: vlan_config_format(&vlan->config, text));
 	add_entry(list, "port", index, entry);
 }
 
@@ -94,10 +106,37 @@ static void list_macs(void *ctx)
 	struct telemetry_call *call = ctx;
 	struct vswitch_mac mac;
 	uint32_t position = 0;
+	unsigned int i = 0;
 
-	for (unsigned int i = 0; vswitch_next_mac(call->path->sw, &position, &mac); i++) {
+	while (vswitch_next_mac(call->path->sw, &position, &mac)) {
+		if (call->one_vlan && mac.vlan != call->vlan)
+			continue;
 		if (i >= call->first && i < call->first + MACS_A_PAGE)
 			add_mac(call->data, i, &mac);
+		i++;
+	}
+}
+
+/* How many addresses each VLAN has. */
+static void list_vlans(void *ctx)
+{
+	struct telemetry_call *call = ctx;
+	uint32_t counts[VLAN_ID_MAX + 1] = {0};
+	struct vswitch_mac mac;
+	uint32_t position = 0;
+	unsigned int i = 0;
+
+	while (vswitch_next_mac(call->path->sw, &position, &mac))
+		counts[mac.vlan]++;
+	for (uint32_t vlan = 0; vlan <= VLAN_ID_MAX; vlan++) {
+		char name[16];
+
+		if (counts[vlan] == 0)
+			continue;
+		snprintf(name, sizeof(name), "vlan_%u", vlan);
+		if (i >= call->first && i < call->first + VLANS_A_PAGE)
+			rte_tel_data_add_dict_u64(call->data, name, counts[vlan]);
+		i++;
 	}
 }
 
@@ -105,8 +144,13 @@ static int answer(const char *parameters, struct rte_tel_data *data, void (*fill
 {
 	struct telemetry_call call = {.data = data};
 
-	if (parameters)
-		call.first = (unsigned int)strtoul(parameters, NULL, 10);
+	char *end;
+
+	if (parameters) {
+		call.first = (unsigned int)strtoul(parameters, &end, 10);
+		call.one_vlan = *end == ',';
+		call.vlan = call.one_vlan ? (unsigned int)strtoul(end + 1, NULL, 10) : 0;
+	}
 	rte_tel_data_start_dict(data);
 	pthread_mutex_lock(&path_lock);
 	call.path = registered_path;
@@ -126,6 +170,12 @@ static int handle_mac_table(const char *command, const char *parameters, struct 
 {
 	(void)command;
 	return answer(parameters, data, list_macs);
+}
+
+static int handle_vlans(const char *command, const char *parameters, struct rte_tel_data *data)
+{
+	(void)command;
+	return answer(parameters, data, list_vlans);
 }
 
 static int handle_worker(const char *command, const char *parameters, struct rte_tel_data *data)
@@ -158,7 +208,13 @@ int telemetry_register(struct data_path *path)
 	if (!err)
 		err = rte_telemetry_register_cmd(
 			"/lunar/mac_table", handle_mac_table,
-			"Addresses the switch knows. Parameter: first entry to show.");
+			"Addresses the switch knows. Parameters: first entry to show, and the VLAN "
+			"to show alone.");
+	if (!err)
+		err = rte_telemetry_register_cmd(
+			"/lunar/vlans", handle_vlans,
+			"How many addresses the switch knows in each VLAN (0: none). Parameter: "
+			"first VLAN to show, counted from 0.");
 	if (!err)
 		err = rte_telemetry_register_cmd(
 			"/lunar/worker", handle_worker,

@@ -33,11 +33,11 @@
 	UINT64_C(200000) /* a full transmit ring that does not move for so long: drop */
 #define WANTED_RX_OFFLOADS                                                                         \
 	(RTE_ETH_RX_OFFLOAD_IPV4_CKSUM | RTE_ETH_RX_OFFLOAD_TCP_CKSUM |                            \
-	 RTE_ETH_RX_OFFLOAD_UDP_CKSUM)
+	 RTE_ETH_RX_OFFLOAD_UDP_CKSUM | RTE_ETH_RX_OFFLOAD_VLAN_STRIP)
 #define WANTED_TX_OFFLOADS                                                                         \
 	(RTE_ETH_TX_OFFLOAD_IPV4_CKSUM | RTE_ETH_TX_OFFLOAD_TCP_CKSUM |                            \
 	 RTE_ETH_TX_OFFLOAD_UDP_CKSUM | RTE_ETH_TX_OFFLOAD_TCP_TSO |                               \
-	 RTE_ETH_TX_OFFLOAD_MULTI_SEGS)
+	 RTE_ETH_TX_OFFLOAD_MULTI_SEGS | RTE_ETH_TX_OFFLOAD_VLAN_INSERT)
 
 struct uplink {
 	struct data_path *path;
@@ -47,6 +47,7 @@ struct uplink {
 	struct rte_eth_dev_info info;
 	struct offload_wire wire;
 	uint32_t most_frame_bytes; /* that its network takes */
+	struct vlan_set carried;   /* 0: frames without a VLAN */
 	struct switch_port *port;
 	struct worker_source source;
 	uint16_t pending_count;
@@ -140,6 +141,8 @@ static bool fits_network(const struct uplink *uplink, const struct rte_mbuf *fra
 
 	if (frame->ol_flags & RTE_MBUF_F_TX_TCP_SEG)
 		bytes = (uint32_t)frame->l2_len + frame->l3_len + frame->l4_len + frame->tso_segsz;
+	if (frame->ol_flags & RTE_MBUF_F_TX_VLAN) /* the port is to insert it */
+		bytes += RTE_VLAN_HLEN;
 	return bytes <= uplink->most_frame_bytes;
 }
 
@@ -377,7 +380,8 @@ static int configure_and_start(struct uplink *uplink)
 	return err ? err : start(uplink);
 }
 
-int uplink_create(struct data_path *path, const char *devargs, struct uplink **out)
+int uplink_create(struct data_path *path, const char *devargs, const struct vlan_set *carried,
+		  struct uplink **out)
 {
 	struct switch_port_config port = {.kind = SWITCH_PORT_UPLINK, .ops = &port_ops};
 	struct uplink *uplink = calloc(1, sizeof(*uplink));
@@ -391,6 +395,10 @@ int uplink_create(struct data_path *path, const char *devargs, struct uplink **o
 		return -ENOSPC;
 	}
 	uplink->path = path;
+	if (carried)
+		uplink->carried = *carried;
+	else
+		vlan_set_add_range(&uplink->carried, 0, VLAN_ID_MAX);
 	strncpy(uplink->devargs, devargs, sizeof(uplink->devargs) - 1);
 	err = plug(uplink);
 	if (err)
@@ -403,6 +411,7 @@ int uplink_create(struct data_path *path, const char *devargs, struct uplink **o
 
 	snprintf(name, sizeof(name), "uplink/%.*s", (int)strcspn(devargs, ","), devargs);
 	port.name = name;
+	port.carried = carried;
 	port.ctx = uplink;
 	err = data_path_add_port(path, &port, &uplink->port);
 	if (err)
@@ -476,6 +485,7 @@ void uplink_get_info(const struct uplink *uplink, struct uplink_info *info)
 		info->link_up = link.link_status == RTE_ETH_LINK_UP;
 	if (rte_eth_dev_get_mtu(uplink->port_id, &info->mtu) != 0)
 		info->mtu = 0;
+	info->carried = &uplink->carried;
 }
 
 uint16_t uplink_port_id(const struct uplink *uplink)

@@ -11,15 +11,18 @@
 
 struct data_path;
 struct uplink;
+struct vlan_set;
 
 /*
  * Plugs the device that devargs name, configures and starts it and joins it to the switch. Where
  * devargs name a port that exists already (made by rte_eth_from_rings(), say), that one is used.
+ * carried: the VLANs that go over it, 0 for frames without one; NULL: all.
  * Returns 0; -ENODEV: DPDK does not know or not accept it; -ENXIO: a PCI device on a UIO driver,
  * whose DMA needs physical addresses, and there are none without huge pages; -EEXIST: an uplink
  * already; -ENOSPC: too many; or another -errno of the driver. Control thread.
  */
-int uplink_create(struct data_path *path, const char *devargs, struct uplink **uplink);
+int uplink_create(struct data_path *path, const char *devargs, const struct vlan_set *carried,
+		  struct uplink **uplink);
 /* Takes NULL. Leaves the switch, stops and unplugs the device. Control thread. */
 void uplink_destroy(struct uplink *uplink);
 
@@ -29,7 +32,8 @@ const char *uplink_error_hint(int err);
 struct uplink_info {
 	char name[32]; /* DPDK's, NUL-terminated */
 	bool link_up;
-	uint16_t mtu; /* without the Ethernet header */
+	uint16_t mtu;			/* without the Ethernet header */
+	const struct vlan_set *carried; /* the uplink's */
 };
 /* As of now; does not wait for the port. */
 void uplink_get_info(const struct uplink *uplink, struct uplink_info *info);

@@ -185,8 +185,8 @@ static int handle_hello(struct connection *connection, struct request *request, 
 	if (connection->greeted || hello->version == 0)
 		return -EBADMSG;
 	connection->greeted = true;
-	((struct vsp_hello *)reply->bytes)->version =
-		hello->version < VSP_VERSION ? hello->version : VSP_VERSION;
+	connection->version = hello->version < VSP_VERSION ? hello->version : VSP_VERSION;
+	((struct vsp_hello *)reply->bytes)->version = connection->version;
 	reply->length = sizeof(*hello);
 	return 0;
 }
@@ -419,7 +419,11 @@ static int handle_stats(struct connection *connection, struct request *request, 
 	stats->rx_dropped = seen.rx_dropped;
 	stats->tx_spoofed = seen.tx_spoofed;
 	stats->tx_malformed = seen.tx_malformed;
-	reply->length = sizeof(*stats);
+	stats->tx_vlan = seen.tx_vlan;
+	stats->rx_vlan = seen.rx_vlan;
+	reply->length = connection->version >= VSP_VERSION_VLANS
+				? sizeof(*stats)
+				: offsetof(struct vsp_stats, tx_vlan);
 	return 0;
 }
 
@@ -451,6 +455,8 @@ static const struct request_kind request_kinds[] = {
 	[VSP_INFO] = {vsp_handle_info, sizeof(struct vsp_header), true, 0, 0},
 	[VSP_PORTALS] = {vsp_handle_portals, sizeof(struct vsp_header), true, 0, 0},
 	[VSP_PROBE] = {vsp_handle_probe, sizeof(struct vsp_probe), true, 0, 0},
+	[VSP_VLAN] = {vsp_handle_vlan, sizeof(struct vsp_vlan), true, 0, 0},
+	[VSP_VLAN_CHECK] = {vsp_handle_vlan_check, sizeof(struct vsp_vlan), true, 0, 0},
 };
 
 /* Closes the reply's fd. */

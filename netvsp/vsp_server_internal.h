@@ -33,6 +33,7 @@ struct connection {
 	int fd;
 	struct event_watch *watch;
 	bool greeted;
+	uint32_t version; /* in force */
 	uint32_t vp_count;
 	struct guest_memory *memory;
 	struct signal_table signals;
@@ -95,6 +96,9 @@ int vsp_handle_journal(struct connection *connection, struct request *request, s
 int vsp_handle_info(struct connection *connection, struct request *request, struct reply *reply);
 int vsp_handle_portals(struct connection *connection, struct request *request, struct reply *reply);
 int vsp_handle_probe(struct connection *connection, struct request *request, struct reply *reply);
+int vsp_handle_vlan(struct connection *connection, struct request *request, struct reply *reply);
+int vsp_handle_vlan_check(struct connection *connection, struct request *request,
+			  struct reply *reply);
 
 /* Sends a departed NIC's frames, as many as the socket takes now, and sees to it that the rest
  * follows. Returns 0 or -errno: the peer is gone. */

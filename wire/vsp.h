@@ -8,8 +8,9 @@
  * netvspd sends notifications of its own, never answered. When the connection ends, either way,
  * netvspd drops the vNIC with all its channels, GPADLs and mappings, and vmwp tries again.
  *
- * Order: HELLO, MEMORY, NIC, then GPADL_ADD, CHANNEL_OPEN, ... as the guest drives them. INFO and
- * PROBE need no more than HELLO. Source: docs/architecture.md, docs/migration.md.
+ * Order: HELLO, MEMORY, NIC, VLAN where the vNIC has a mode, then GPADL_ADD, CHANNEL_OPEN, ... as
+ * the guest drives them. INFO and PROBE need no more than HELLO. Source: docs/architecture.md,
+ * docs/migration.md.
  *
  * A move. Source: SAVE; from its reply on the vNIC rests (netvspd touches no guest memory, and
  * holds the frames that come for it); then RESUME where the move was given up, or DEPART where it
@@ -24,8 +25,9 @@
 #include <assert.h>
 #include <stdint.h>
 
-#define VSP_VERSION	      2
+#define VSP_VERSION	      3
 #define VSP_VERSION_MOVES     2 /* the first with SAVE and all after it */
+#define VSP_VERSION_VLANS     3 /* the first with VLAN and VLAN_CHECK */
 #define VSP_SOCKET_DEFAULT    "/run/lunar/netvspd.sock"
 #define VSP_MAX_MESSAGE_BYTES 98304 /* 96 KiB */
 #define VSP_REPLY	      0x80000000u
@@ -50,6 +52,8 @@ enum vsp_type {
 	VSP_PORTALS = 16,
 	VSP_PROBE = 17,
 	VSP_JOURNAL = 18,
+	VSP_VLAN = 19,
+	VSP_VLAN_CHECK = 20,
 	VSP_SUB_CHANNELS = VSP_NOTIFY | 1, /* netvspd → vmwp: offer this many sub-channels */
 	VSP_NIC_STATE = VSP_NOTIFY | 2,	 /* netvspd → vmwp: what the guest negotiated, for show */
 	VSP_LATE_FRAME = VSP_NOTIFY | 3, /* netvspd → vmwp, after DEPART: a frame for the guest */
@@ -155,6 +159,9 @@ struct vsp_stats {
 	uint64_t rx_dropped;
 	uint64_t tx_spoofed; /* dropped by the MAC-spoof guard */
 	uint64_t tx_malformed;
+	/* From VSP_VERSION_VLANS on: dropped by the VLAN rules. */
+	uint64_t tx_vlan;
+	uint64_t rx_vlan;
 };
 
 #define VSP_MAX_STATE_BYTES (4u << 20)
@@ -252,6 +259,42 @@ struct vsp_portals {
 struct vsp_probe {
 	struct vsp_header header;
 	struct vsp_portal portal;
+};
+
+/* VLAN modes: see docs/networking.md. */
+#define VSP_VLAN_DEFAULT     0 /* every VLAN, tags as their sender gave them */
+#define VSP_VLAN_UNTAGGED    1
+#define VSP_VLAN_ACCESS	     2
+#define VSP_VLAN_TRUNK	     3
+#define VSP_VLAN_ISOLATED    4
+#define VSP_VLAN_COMMUNITY   5
+#define VSP_VLAN_PROMISCUOUS 6
+#define VSP_VLAN_SET_BYTES   512
+
+/*
+ * VSP_VLAN: the vNIC's VLAN mode, VSP_VLAN_DEFAULT before the first. At any time after NIC; frames
+ * are filtered by it from the reply on. A vNIC that is to have a mode gets it before it can receive
+ * anything, that is, before CHANNEL_OPEN and RESUME. Status: -EINVAL (no such configuration),
+ * -EEXIST (one of its VLANs has another part in a private VLAN of this switch; the mode stays as it
+ * was).
+ *
+ * VSP_VLAN_CHECK needs no more than HELLO. Reply: struct vsp_vlan_missing.
+ */
+struct vsp_vlan {
+	struct vsp_header header;
+	uint32_t mode;	    /* VSP_VLAN_* */
+	uint16_t id;	    /* access: the VLAN; trunk: native, 0: none; private: primary; else 0 */
+	uint16_t secondary; /* isolated and community; else 0 */
+	uint8_t list[VSP_VLAN_SET_BYTES]; /* trunk: allowed; promiscuous: secondaries; else empty.
+					     VLAN v is bit v % 8 of byte v / 8 */
+};
+static_assert(sizeof(struct vsp_vlan) == 16 + 8 + 512, "vsp vlan");
+
+/* Those VLANs of the configuration that no uplink of the switch carries, of the uplinks that have a
+ * link where any has; 0 stands for frames without a VLAN. */
+struct vsp_vlan_missing {
+	struct vsp_header header;
+	uint8_t list[VSP_VLAN_SET_BYTES];
 };
 
 struct vsp_sub_channels {

@@ -91,7 +91,7 @@ static int start_uplink(struct netvspd_fixture *fixture, unsigned int number)
 	if (rte_eth_from_rings(name, &fixture->from_wire, 1, &fixture->to_wire, 1, 0) < 0)
 		return -1;
 	snprintf(name, sizeof(name), "net_ring_wire%u", number);
-	return uplink_create(fixture->path, name, &fixture->uplink);
+	return uplink_create(fixture->path, name, NULL, &fixture->uplink);
 }
 
 int netvspd_setup(void **state)

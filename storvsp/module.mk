@@ -9,3 +9,6 @@ storvsp_SRCS += slow_call.c image_lock.c image_file.c image_io.c block_device.c 
 storvsp_TEST_SRCS += tests/unit/storvsp/disk_fixture.c
 storvsp_DEPS := base vmbus
 storvsp_PKGS := liburing libiscsi
+# The SCSI unit: commands, sense, reservations.
+storvsp_SRCS += scsi_unit.c scsi_table.c scsi_end.c scsi_job.c scsi_range.c scsi_primary.c scsi_inquiry.c scsi_mode.c \
+	scsi_block.c scsi_compare.c scsi_unmap.c scsi_reserve.c scsi_mmc.c scsi_pass.c scsi_saved_state.c

@@ -17,6 +17,7 @@
 
 #include "base/state.h"
 #include "storvsp/disk.h"
+#include "storvsp/scsi_range.h"
 
 struct scsi_command;
 struct scsi_unit;
@@ -59,6 +60,7 @@ struct scsi_command {
 
 	struct disk_request request; /* the unit's own, as all below */
 	struct disk_scsi scsi;
+	struct scsi_range_claim claim;
 	void *unit_state[4];
 	struct scsi_command *next;
 };

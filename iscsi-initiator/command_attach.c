@@ -18,8 +18,8 @@
 #include "iscsi-initiator/commands.h"
 #include "iscsi-initiator/control.h"
 #include "iscsi-initiator/daemon.h"
-#include "iscsi-initiator/disk_id.h"
 #include "iscsi-initiator/login_setup.h"
+#include "iscsi-session/disk_id.h"
 
 #define LOG_COMPONENT "lunar-iscsi"
 #include "base/log.h"

@@ -13,8 +13,8 @@
 
 #include "iscsi-initiator/commands.h"
 #include "iscsi-initiator/control.h"
-#include "iscsi-initiator/disk_id.h"
 #include "iscsi-initiator/tcmu_device.h"
+#include "iscsi-session/disk_id.h"
 
 #define LOG_COMPONENT "lunar-iscsi"
 #include "base/log.h"

@@ -21,8 +21,8 @@
 
 #include "base/deadline.h"
 #include "iscsi-initiator/daemon_internal.h"
-#include "iscsi-initiator/disk_id.h"
 #include "iscsi-initiator/disk_in_use.h"
+#include "iscsi-session/disk_id.h"
 
 #define LOG_COMPONENT "lunar-iscsi"
 #include "base/log.h"

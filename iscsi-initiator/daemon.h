@@ -6,8 +6,8 @@
 #ifndef LUNAR_ISCSI_INITIATOR_DAEMON_H
 #define LUNAR_ISCSI_INITIATOR_DAEMON_H
 
-#include "iscsi-initiator/chap_secret.h"
 #include "iscsi-initiator/options.h"
+#include "iscsi-session/chap_secret.h"
 
 /* From the start of the daemon to the disk's appearance, on top of the login time-out. */
 #define DAEMON_ATTACH_MS 60000

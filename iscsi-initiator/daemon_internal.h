@@ -11,9 +11,9 @@
 #include "iscsi-initiator/control.h"
 #include "iscsi-initiator/daemon.h"
 #include "iscsi-initiator/disk.h"
-#include "iscsi-initiator/lun_probe.h"
-#include "iscsi-initiator/session.h"
 #include "iscsi-initiator/tcmu_device.h"
+#include "iscsi-session/lun_probe.h"
+#include "iscsi-session/session.h"
 
 enum daemon_state {
 	DAEMON_ATTACHING,

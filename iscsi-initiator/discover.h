@@ -7,8 +7,8 @@
 
 #include <stddef.h>
 
-#include "iscsi-initiator/iscsi_url.h"
-#include "iscsi-initiator/login.h"
+#include "iscsi-session/iscsi_url.h"
+#include "iscsi-session/login.h"
 
 #define DISCOVERED_MAX 1024 /* of pairs target and portal; more are left out, with a warning */
 

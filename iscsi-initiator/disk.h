@@ -7,8 +7,8 @@
 #define LUNAR_ISCSI_INITIATOR_DISK_H
 
 #include "base/event_loop.h"
-#include "iscsi-initiator/session.h"
 #include "iscsi-initiator/tcmu_device.h"
+#include "iscsi-session/session.h"
 
 struct disk;
 

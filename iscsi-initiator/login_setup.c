@@ -9,8 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "iscsi-initiator/initiator_name.h"
-#include "iscsi-initiator/portal_resolve.h"
+#include "iscsi-session/initiator_name.h"
+#include "iscsi-session/portal_resolve.h"
 
 #define LOG_COMPONENT "lunar-iscsi"
 #include "base/log.h"

@@ -6,8 +6,8 @@
 #ifndef LUNAR_ISCSI_INITIATOR_LOGIN_SETUP_H
 #define LUNAR_ISCSI_INITIATOR_LOGIN_SETUP_H
 
-#include "iscsi-initiator/chap_secret.h"
 #include "iscsi-initiator/options.h"
+#include "iscsi-session/chap_secret.h"
 
 struct login_setup {
 	char initiator_name[ISCSI_NAME_MAX + 1];

@@ -3,6 +3,7 @@
  * lunar-iscsi: the guest's own iSCSI initiator. It logs in to a target and makes a LUN a SCSI disk
  * of this machine's kernel.
  */
+#include <nss.h>
 #include <stdio.h>
 
 #include "iscsi-initiator/commands.h"
@@ -11,7 +12,11 @@ int main(int argc, char **argv)
 {
 	struct options options;
 	char message[400];
-	enum exit_code code = options_parse(argc, argv, &options, message, sizeof(message));
+	enum exit_code code;
+
+	/* A static program has only the built-in sources of host names. */
+	__nss_configure_lookup("hosts", "files dns");
+	code = options_parse(argc, argv, &options, message, sizeof(message));
 
 	if (code != EXIT_OK)
 		return (int)command_fail(&options, code, message);

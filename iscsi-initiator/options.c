@@ -13,7 +13,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
-#include "iscsi-initiator/initiator_name.h"
+#include "iscsi-session/initiator_name.h"
 
 const char options_help[] =
 	"usage: lunar-iscsi [--json] COMMAND\n"

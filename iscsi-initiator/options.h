@@ -8,8 +8,8 @@
 #include <stdbool.h>
 
 #include "base/exit_code.h"
-#include "iscsi-initiator/iscsi_url.h"
-#include "iscsi-initiator/session.h"
+#include "iscsi-session/iscsi_url.h"
+#include "iscsi-session/session.h"
 
 enum command {
 	COMMAND_HELP,

@@ -14,8 +14,7 @@
 #include <stdint.h>
 
 #include "iscsi-initiator/tcmu_ring.h"
-
-#define DISK_ID_LENGTH 12 /* lower-case hex digits */
+#include "iscsi-session/disk_id.h"
 
 struct tcmu_device {
 	char id[DISK_ID_LENGTH + 1];

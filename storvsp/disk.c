@@ -15,6 +15,7 @@
 #include "base/bytes.h"
 #include "storvsp/disk_iso.h"
 #include "storvsp/disk_raw.h"
+#include "storvsp/disk_vhd.h"
 #include "storvsp/slow_call.h"
 
 #define LOG_COMPONENT "disk"
@@ -72,6 +73,7 @@ static int open_format(const struct disk_options *options, struct disk **disk, c
 {
 	switch (find_format(options)) {
 	case DISK_FORMAT_VHD:
+		return disk_vhd_open(options, disk, message, message_bytes);
 	case DISK_FORMAT_ISCSI:
 		snprintf(message, message_bytes, "%s: this version has no %s disks", options->path,
 			 disk_format_name(find_format(options)));

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A VHD with its parents: the image itself first, the root of the chain last. Parents are opened
+ * for reading only, and must be the very ones that the image was made on.
+ */
+#ifndef LUNAR_STORVSP_VHD_CHAIN_H
+#define LUNAR_STORVSP_VHD_CHAIN_H
+
+#include "storvsp/vhd_create.h"
+#include "storvsp/vhd_image.h"
+
+#define VHD_CHAIN_MAX 64u
+
+struct vhd_link {
+	char *path;
+	struct vhd_file *file;
+	struct vhd_image image;
+};
+
+struct vhd_chain {
+	struct vhd_link *links;
+	size_t count;
+};
+
+struct vhd_chain_options {
+	struct vhd_file_options file; /* of the image itself */
+	bool alone;		      /* without parents */
+};
+
+/* Returns 0, or -errno with a message: -ENOENT: a parent is missing; -ESTALE: it is another one, or
+ * was changed; -EBUSY: somebody writes to one of them. */
+int vhd_chain_open(const char *path, const struct vhd_chain_options *options,
+		   struct vhd_chain *chain, struct vhd_error *error);
+
+/* Reads the image in file and puts it at the end; file is the chain's from then on, also where this
+ * fails. Where there is an image before, this one must be its parent. */
+int vhd_chain_add(struct vhd_chain *chain, const char *path, struct vhd_file *file,
+		  struct vhd_error *error);
+
+/* Fills new for a child of parent at path (absolute, resolved); both strings are borrowed. From
+ * then on nobody may write to the parent. Returns 0 or -errno. */
+int vhd_new_child(const struct vhd_link *parent, const char *path, struct vhd_new *new);
+
+/* Closes all files. */
+void vhd_chain_fini(struct vhd_chain *chain);
+
+#endif

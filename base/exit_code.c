@@ -33,6 +33,7 @@ static const char *const phrases[] = {
 	[EXIT_CANNOT_MOVE] = "cannot be moved",
 	[EXIT_CANCELLED] = "cancelled",
 	[EXIT_BAD_STATE] = "unusable saved state",
+	[EXIT_NO_DISK] = "disk unavailable",
 };
 
 const char *exit_code_phrase(enum exit_code code)

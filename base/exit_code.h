@@ -37,6 +37,7 @@ enum exit_code {
 	EXIT_CANCELLED = 24,   /* migration: on request */
 	EXIT_BAD_STATE = 25,   /* migration, restore: saved state that is malformed, cut, or of an
 				  incompatible version */
+	EXIT_NO_DISK = 26,     /* a disk's image, device or LUN cannot be opened or used */
 };
 
 /* One short phrase for an exit code, for man pages and --json; never NULL. */

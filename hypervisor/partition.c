@@ -22,6 +22,7 @@
 #include "hypervisor/partition_internal.h"
 #include "hypervisor/synic.h"
 #include "hypervisor/vm_ic.h"
+#include "hypervisor/vm_storage.h"
 #include "hypervisor/vsp_client.h"
 #include "vmbus/guest_memory.h"
 
@@ -153,6 +154,25 @@ static int nics_make(struct partition *partition, struct vm_error *error)
 	return result;
 }
 
+static int storage_make(struct partition *partition, struct vm_error *error)
+{
+	const struct vm_storage_partition config = {
+		.memory = partition->memory,
+		.signals = &partition->signals,
+		.server = partition->server,
+		.engine = partition->config.engine,
+		.partition = partition->engine,
+		.vp_count = partition->config.vm->vps,
+	};
+	int result = 0;
+
+	if (partition->config.storage)
+		result = vm_storage_attach(partition->config.storage, &config);
+	return result ? vm_error_set(error, EXIT_INTERNAL, result,
+				     "cannot offer the disks' controllers: %s", strerror(-result))
+		      : 0;
+}
+
 static void power_button_press(void *ctx)
 {
 	struct partition *partition = ctx;
@@ -235,6 +255,8 @@ int partition_create(const struct partition_config *config, struct partition **p
 	if (!result)
 		result = nics_make(made, error);
 	if (!result)
+		result = storage_make(made, error);
+	if (!result)
 		result = ic_make(made, error);
 	if (result) {
 		partition_destroy(made);
@@ -255,6 +277,7 @@ void partition_destroy(struct partition *partition)
 	partition_change_cancel(partition);
 	for (size_t i = 0; i < VM_MAX_NICS; i++)
 		vsp_client_destroy(partition->nics[i]);
+	vm_storage_detach(partition->config.storage);
 	vm_ic_destroy(partition->ic);
 	vmbus_server_destroy(partition->server);
 	channel_nudge_destroy(partition->nudge);
@@ -300,4 +323,6 @@ void partition_get_status(const struct partition *partition, struct vm_status *s
 	vm_ic_get_status(partition->ic, status);
 	for (size_t i = 0; i < partition->config.vm->nic_count; i++)
 		vsp_client_get_status(partition->nics[i], &status->nics[i]);
+	status->controller_count =
+		vm_storage_get_controllers(partition->config.storage, status->controllers);
 }

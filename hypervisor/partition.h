@@ -20,6 +20,7 @@ struct partition;
 struct state_reader;
 struct state_writer;
 struct vm_portal;
+struct vm_storage;
 
 enum partition_end {
 	PARTITION_POWERED_OFF,
@@ -38,9 +39,10 @@ struct partition_config {
 	struct event_loop *loop;
 	struct console *console;
 	const struct engine_ops *engine;
-	bool must_reach_switch; /* a first start, not a reboot: see vsp_client_create() */
-	bool incoming;		/* memory and state come from elsewhere: partition_restore(), then
-				   partition_go(), instead of partition_start() */
+	struct vm_storage *storage; /* NULL: a VM without disks */
+	bool must_reach_switch;	    /* a first start, not a reboot: see vsp_client_create() */
+	bool incoming; /* memory and state come from elsewhere: partition_restore(), then
+			  partition_go(), instead of partition_start() */
 	partition_end_fn ended;
 	void *ctx;
 };

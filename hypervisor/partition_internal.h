@@ -34,7 +34,7 @@ struct partition_change {
 	void *ctx;
 	int status;	       /* the first failure */
 	struct vm_error error; /* of status */
-	uint32_t nics_pending;
+	uint32_t pending;      /* NICs, and the storage, that are not done yet */
 	bool nics_begun;
 	struct event_timer *deadline;
 	struct event_timer *step; /* looks again, or tells the end */

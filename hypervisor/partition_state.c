@@ -19,12 +19,14 @@
 #include "hypervisor/partition_internal.h"
 #include "hypervisor/synic.h"
 #include "hypervisor/vm_ic.h"
+#include "hypervisor/vm_storage.h"
 #include "hypervisor/vsp_client.h"
 #include "wire/vsp.h"
 
 #define LOG_COMPONENT "partition"
 
 #define PAUSE_DEADLINE_MS   2000
+#define STORAGE_DEADLINE_MS 1500 /* of a pause: to tell a disk that hangs from the rest */
 #define RESTORE_DEADLINE_MS 8000
 #define QUIET_CHECK_MS	    1
 
@@ -113,6 +115,8 @@ static void parts_resume(struct partition *partition, bool announce)
 		vsp_client_resume(partition->nics[i], announce);
 	synic_resume(partition->synic);
 	vm_ic_resume(partition->ic);
+	if (partition->config.storage)
+		vm_storage_resume(partition->config.storage);
 	channel_nudge_resume(partition->nudge);
 	partition->phase = PARTITION_RUNS;
 	partition_wake(partition);
@@ -170,7 +174,7 @@ static void nic_done(struct partition *partition, int status, event_timer_fn nex
 		failure_note(change, status, EXIT_NO_SWITCH,
 			     status == -EOPNOTSUPP ? "netvspd is of a version that knows no moves"
 						   : "netvspd does not hold a NIC's state");
-	if (--change->nics_pending == 0)
+	if (--change->pending == 0)
 		step_set(partition, 0, next);
 }
 
@@ -179,14 +183,36 @@ static void on_nic_saved(void *ctx, int status)
 	nic_done(ctx, status, on_paused);
 }
 
-/* One more pending than there are NICs, so that the end comes once all are asked. */
-static void nics_save(struct partition *partition)
+static void on_storage_paused(void *ctx, int status)
+{
+	struct partition *partition = ctx;
+	struct partition_change *change = &partition->change;
+
+	if (!change->done)
+		return; /* too late */
+	if (status)
+		failure_note(change, status, EXIT_TIMEOUT,
+			     status == -ETIMEDOUT ? "a disk does not finish what the guest had "
+						    "asked for"
+						  : "what the guest wrote cannot be flushed");
+	if (--change->pending == 0)
+		step_set(partition, 0, on_paused);
+}
+
+/* One more pending than there are NICs, so that the end comes once all are asked; and the storage,
+ * which drains meanwhile. */
+static void devices_save(struct partition *partition)
 {
 	struct partition_change *change = &partition->change;
 	size_t count = partition->config.vm->nic_count;
 
 	change->nics_begun = true;
-	change->nics_pending = (uint32_t)count + 1;
+	change->pending = (uint32_t)count + 1;
+	if (partition->config.storage) {
+		change->pending++;
+		vm_storage_pause(partition->config.storage, STORAGE_DEADLINE_MS, on_storage_paused,
+				 partition);
+	}
 	for (size_t i = 0; i < count; i++) {
 		int result = vsp_client_save(partition->nics[i], on_nic_saved, partition);
 
@@ -202,7 +228,7 @@ static void on_pause_step(void *ctx)
 
 	partition->change.step = NULL;
 	if (vmbus_server_is_quiet(partition->server))
-		nics_save(partition);
+		devices_save(partition);
 	else
 		step_set(partition, QUIET_CHECK_MS, on_pause_step);
 }
@@ -281,6 +307,8 @@ int partition_save(struct partition *partition, struct state_writer *writer, str
 		result = vm_ic_save(partition->ic, writer);
 	if (!result)
 		result = nics_save_state(partition, writer);
+	if (!result && partition->config.storage)
+		result = vm_storage_save(partition->config.storage, writer);
 	if (!result)
 		result = vmbus_server_save(partition->server, writer);
 	if (!result)
@@ -306,6 +334,7 @@ enum part {
 	PART_IC,
 	PART_NICS,
 	PART_BUS,
+	PART_STORAGE, /* may be missing, as all from here on */
 	PART_COUNT,
 };
 
@@ -322,6 +351,7 @@ static const struct {
 	[PART_IC] = {VM_IC_STATE_TAG, 0, "integration components"},
 	[PART_NICS] = {NICS_TAG, 1, "NICs"},
 	[PART_BUS] = {VMBUS_SERVER_STATE_TAG, 0, "VMBus"},
+	[PART_STORAGE] = {VM_STORAGE_STATE_TAG, 0, "disks"},
 };
 
 static int part_failed(struct partition *partition, const char *name, int status)
@@ -381,7 +411,7 @@ static int parts_collect(struct partition *partition, struct state_reader *reade
 	}
 	if (result)
 		return part_failed(partition, "sections", result);
-	for (int i = 0; i < PART_COUNT; i++)
+	for (int i = 0; i < PART_STORAGE; i++)
 		if (!found[i].tag)
 			return part_failed(partition, parts[i].name, -EPROTO);
 	return 0;
@@ -457,6 +487,12 @@ static int parts_restore(struct partition *partition, struct state_reader *found
 		part = PART_NICS;
 		result = nics_restore_state(partition, &found[part]);
 	}
+	if (!result && found[PART_STORAGE].tag) {
+		part = PART_STORAGE;
+		result = partition->config.storage
+				 ? vm_storage_restore(partition->config.storage, &found[part])
+				 : -ENODEV;
+	}
 	return result ? part_failed(partition, parts[part].name, result) : 0;
 }
 
@@ -500,7 +536,7 @@ static void on_bus_restored(void *ctx, int status)
 		step_set(partition, 0, on_restore_end);
 		return;
 	}
-	change->nics_pending = (uint32_t)count + 1;
+	change->pending = (uint32_t)count + 1;
 	for (size_t i = 0; i < count; i++) {
 		int result = vsp_client_restore(partition->nics[i], on_nic_restored, partition);
 

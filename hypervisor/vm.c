@@ -97,6 +97,7 @@ void vm_destroy(struct vm *vm)
 	timers_cancel(vm);
 	vm_move_fini(vm);
 	partition_destroy(vm->partition);
+	vm_storage_destroy(vm->storage);
 	console_destroy(vm->console);
 	free(vm->console_path);
 	free(vm);
@@ -113,6 +114,8 @@ void vm_finish(struct vm *vm, enum vm_state state, enum exit_code code, const ch
 	timers_cancel(vm);
 	partition_destroy(vm->partition);
 	vm->partition = NULL;
+	vm_storage_destroy(vm->storage);
+	vm->storage = NULL;
 	vm->exit_code = code;
 	strncpy(vm->reason, reason, sizeof(vm->reason) - 1);
 	if (state == VM_STATE_CRASHED)
@@ -131,6 +134,7 @@ int vm_make_partition(struct vm *vm, bool incoming, bool must_reach_switch, stru
 		.loop = vm->loop,
 		.console = vm->console,
 		.engine = vm->engine,
+		.storage = vm->storage,
 		.must_reach_switch = must_reach_switch,
 		.incoming = incoming,
 		.ended = on_ended,
@@ -167,8 +171,12 @@ int vm_start(struct vm *vm, struct vm_error *error)
 				error);
 	if (result)
 		return result;
-	result = partition_run(vm, true, error);
+	result = vm_storage_create(vm->config, vm->loop, false, &vm->storage, error);
+	if (!result)
+		result = partition_run(vm, true, error);
 	if (result) {
+		vm_storage_destroy(vm->storage);
+		vm->storage = NULL;
 		console_destroy(vm->console);
 		vm->console = NULL;
 		return result;
@@ -321,6 +329,8 @@ void vm_get_status(const struct vm *vm, struct vm_status *status)
 		.nic_count = vm->config->nic_count,
 	};
 	memcpy(status->reason, vm->reason, sizeof(status->reason));
+	status->has_storage = vm->storage != NULL;
+	status->disk_count = vm_storage_get_disks(vm->storage, status->disks);
 	if (!vm->partition)
 		return;
 	if (vm->started_ns)

@@ -25,6 +25,7 @@
 #include "hypervisor/migration/vm.h"
 #include "hypervisor/vm_config.h"
 #include "hypervisor/vm_error.h"
+#include "hypervisor/vm_storage.h"
 
 struct engine_ops;
 struct event_loop;
@@ -99,6 +100,11 @@ struct vm_status {
 	const char *console_path; /* file or socket; NULL for stdio; valid as long as the VM */
 	size_t nic_count;	  /* in the order of vm_config.nics */
 	struct vm_nic_status nics[VM_MAX_NICS];
+	size_t controller_count;
+	struct vm_controller_status controllers[VM_MAX_CONTROLLERS];
+	bool has_storage; /* false: the disks are those of vm_config.disks, none is open */
+	size_t disk_count;
+	struct vm_disk_status disks[VM_MAX_DISKS]; /* valid until the loop goes on */
 };
 
 /*

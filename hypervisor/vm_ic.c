@@ -7,7 +7,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "hypervisor/engine.h"
+#include "hypervisor/engine_bus.h"
 #include "hypervisor/vm.h"
 #include "ic/heartbeat.h"
 #include "ic/ic_channel.h"
@@ -17,37 +17,9 @@
 
 struct vm_ic {
 	struct vm_ic_config config;
+	struct engine_bus engine_bus;
 	struct ic_shutdown *shutdown;
 	struct ic_heartbeat *heartbeat;
-};
-
-static int on_connect_event(void *ctx, uint32_t connection_id, int eventfd)
-{
-	struct vm_ic *ic = ctx;
-
-	return ic->config.engine->connect_event(ic->config.partition, connection_id, eventfd);
-}
-
-static void on_disconnect_event(void *ctx, uint32_t connection_id)
-{
-	struct vm_ic *ic = ctx;
-
-	ic->config.engine->disconnect_event(ic->config.partition, connection_id);
-}
-
-static int on_get_sint_fd(void *ctx, uint32_t vp)
-{
-	struct vm_ic *ic = ctx;
-	struct engine_sint_fds fds;
-	int rc = ic->config.engine->get_sint_fds(ic->config.partition, vp, &fds);
-
-	return rc < 0 ? rc : fds.raise;
-}
-
-static const struct device_bus_ops bus_ops = {
-	.connect_event = on_connect_event,
-	.disconnect_event = on_disconnect_event,
-	.get_sint_fd = on_get_sint_fd,
 };
 
 static void on_shutdown_answered(void *ctx, bool accepted)
@@ -66,14 +38,16 @@ int vm_ic_create(const struct vm_ic_config *config, struct vm_ic **ic)
 		.memory = config->memory,
 		.signals = config->signals,
 		.loop = config->loop,
-		.ops = &bus_ops,
-		.ctx = made,
+		.ops = &engine_bus_ops,
+		.ctx = made ? &made->engine_bus : NULL,
 	};
 	int rc;
 
 	if (!made)
 		return -ENOMEM;
 	made->config = *config;
+	made->engine_bus =
+		(struct engine_bus){.engine = config->engine, .partition = config->partition};
 	rc = ic_shutdown_create(&bus, on_shutdown_answered, made, &made->shutdown);
 	if (rc == 0)
 		rc = ic_heartbeat_create(&bus, IC_HEARTBEAT_PERIOD_MS, &made->heartbeat);

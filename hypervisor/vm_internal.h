@@ -45,6 +45,7 @@ struct vm {
 	char reason[VM_MESSAGE_BYTES];
 	const struct engine_ops *engine;
 	struct console *console;
+	struct vm_storage *storage; /* as long as there is a partition, and over a reboot */
 	struct partition *partition;
 	uint64_t started_ns;
 	uint64_t uptime_before_ms; /* at other hosts, since its last boot */
@@ -57,7 +58,7 @@ struct vm {
 };
 
 /* vm.c */
-/* Final: the partition goes, the console stays for its readers. */
+/* Final: the partition goes, and the disks; the console stays for its readers. */
 void vm_finish(struct vm *vm, enum vm_state state, enum exit_code code, const char *reason);
 void vm_set_state(struct vm *vm, enum vm_state state);
 /* Makes the partition; incoming: at rest. */

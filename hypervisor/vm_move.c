@@ -344,8 +344,12 @@ int vm_receive(struct vm *vm, struct vm_error *error)
 				error);
 	if (result)
 		return result;
-	result = vm_make_partition(vm, true, true, error);
+	result = vm_storage_create(vm->config, vm->loop, true, &vm->storage, error);
+	if (!result)
+		result = vm_make_partition(vm, true, true, error);
 	if (result) {
+		vm_storage_destroy(vm->storage);
+		vm->storage = NULL;
 		console_destroy(vm->console);
 		vm->console = NULL;
 		return result;
@@ -390,7 +394,11 @@ int vm_go(struct vm *vm, bool announce, struct vm_error *error)
 	if (vm->state != VM_STATE_INCOMING)
 		return vm_error_set(error, EXIT_INTERNAL, -EBUSY, "the VM is %s",
 				    vm_state_name(vm->state));
-	result = partition_go(vm->partition, announce, error);
+	/* The other host has let go of them by now; nobody has been told yet that the VM runs here.
+	 */
+	result = vm_storage_reopen(vm->storage, error);
+	if (!result)
+		result = partition_go(vm->partition, announce, error);
 	if (result)
 		return result;
 	vm->started_ns = monotonic_ns();

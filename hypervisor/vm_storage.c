@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What disks a VM has, and their controllers. See vm_storage.h.
+ */
+#include "hypervisor/vm_storage_internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/event_loop.h"
+#include "base/log.h"
+
+#define LOG_COMPONENT "storage"
+
+const char *vm_disk_state_name(enum vm_disk_state state)
+{
+	static const char *const names[] = {
+		[VM_DISK_READY] = "ready",
+		[VM_DISK_REMOVING] = "removing",
+		[VM_DISK_CHANGING] = "changing",
+		[VM_DISK_RELEASED] = "released",
+	};
+
+	return names[state];
+}
+
+/* ---- one disk ---- */
+
+static enum exit_code code_of(int result)
+{
+	switch (result) {
+	case -EBUSY:
+		return EXIT_EXISTS;
+	case -EACCES:
+	case -EPERM:
+		return EXIT_PERMISSION;
+	case -ENOMEM:
+		return EXIT_NO_MEMORY;
+	default:
+		return EXIT_NO_DISK;
+	}
+}
+
+int storage_explain(const struct vm_disk_config *config, int result, const char *message,
+		    struct vm_error *error)
+{
+	if (*message)
+		return vm_error_set(error, code_of(result), result, "disk %u:%u: %s",
+				    config->controller, config->lun, message);
+	return vm_error_set(error, code_of(result), result, "disk %u:%u (%s): %s",
+			    config->controller, config->lun, config->path, strerror(-result));
+}
+
+int storage_open(const struct vm_disk_config *config, bool deferred, bool read_only,
+		 struct disk **disk, struct vm_error *error)
+{
+	const struct disk_options options = {
+		.path = config->path,
+		.format = config->format,
+		.cache = config->cache,
+		.read_only = config->read_only || read_only,
+		.pass_through = config->pass_through,
+		.deferred = deferred,
+		.initiator = config->initiator,
+		.secret_path = config->secret,
+	};
+	char message[DISK_MESSAGE_BYTES] = "";
+	int result;
+
+	*disk = NULL;
+	if (!config->path)
+		return 0;
+	result = disk_open(&options, disk, message, sizeof(message));
+	return result ? storage_explain(config, result, message, error) : 0;
+}
+
+int storage_disk_create(struct vm_storage *storage, const struct vm_disk_config *config,
+			bool deferred, struct storage_disk **disk, struct vm_error *error)
+{
+	struct storage_disk *made = calloc(1, sizeof(*made));
+	struct scsi_unit_config unit = {.kind = config->dvd ? SCSI_DVD : SCSI_DISK};
+	int result;
+
+	if (!made || vm_disk_config_copy(config, &made->config)) {
+		free(made);
+		return vm_error_set(error, EXIT_NO_MEMORY, -ENOMEM, "out of memory");
+	}
+	made->storage = storage;
+	result = storage_open(config, deferred, false, &made->disk, error);
+	if (result) {
+		storage_disk_destroy(made);
+		return result;
+	}
+	made->held = !deferred;
+	if (made->disk)
+		disk_get_info(made->disk, &made->info);
+	unit.disk = made->disk;
+	memcpy(unit.id, config->unit_id, sizeof(unit.id));
+	result = scsi_unit_create(&unit, &made->unit);
+	if (result) {
+		storage_disk_destroy(made);
+		return vm_error_set(error, EXIT_NO_DISK, result, "disk %u:%u: %s",
+				    config->controller, config->lun, strerror(-result));
+	}
+	*disk = made;
+	return 0;
+}
+
+void storage_disk_destroy(struct storage_disk *disk)
+{
+	if (!disk)
+		return;
+	scsi_unit_destroy(disk->unit);
+	disk_close(disk->next);
+	disk_close(disk->disk);
+	vm_disk_config_fini(&disk->config);
+	free(disk);
+}
+
+/* ---- the list ---- */
+
+static uint32_t place_of(const struct storage_disk *disk)
+{
+	return disk->config.controller * VM_MAX_LUNS + disk->config.lun;
+}
+
+struct storage_disk *storage_find(const struct vm_storage *storage, uint32_t controller,
+				  uint32_t lun)
+{
+	for (size_t i = 0; i < storage->disk_count; i++)
+		if (storage->disks[i]->config.controller == controller &&
+		    storage->disks[i]->config.lun == lun)
+			return storage->disks[i];
+	return NULL;
+}
+
+int storage_disk_insert(struct vm_storage *storage, struct storage_disk *disk)
+{
+	size_t at = 0;
+
+	if (storage->disk_count == VM_MAX_DISKS)
+		return -ENOSPC;
+	while (at < storage->disk_count && place_of(storage->disks[at]) < place_of(disk))
+		at++;
+	memmove(&storage->disks[at + 1], &storage->disks[at],
+		(storage->disk_count - at) * sizeof(storage->disks[0]));
+	storage->disks[at] = disk;
+	storage->disk_count++;
+	return 0;
+}
+
+void storage_disk_forget(struct vm_storage *storage, struct storage_disk *disk)
+{
+	for (size_t i = 0; i < storage->disk_count; i++) {
+		if (storage->disks[i] != disk)
+			continue;
+		storage->disk_count--;
+		memmove(&storage->disks[i], &storage->disks[i + 1],
+			(storage->disk_count - i) * sizeof(storage->disks[0]));
+		return;
+	}
+}
+
+int vm_storage_create(const struct vm_config *config, struct event_loop *loop, bool deferred,
+		      struct vm_storage **storage, struct vm_error *error)
+{
+	struct vm_storage *made = calloc(1, sizeof(*made));
+	int result = 0;
+
+	if (!made)
+		return vm_error_set(error, EXIT_NO_MEMORY, -ENOMEM, "out of memory");
+	made->vm_name = config->name;
+	made->loop = loop;
+	for (uint32_t i = 0; i < VM_MAX_CONTROLLERS; i++)
+		made->controllers[i].storage = made;
+	for (size_t i = 0; i < config->disk_count && !result; i++) {
+		struct storage_disk *disk;
+
+		result = storage_disk_create(made, &config->disks[i], deferred, &disk, error);
+		if (!result)
+			(void)storage_disk_insert(made, disk); /* as many as there is room for */
+	}
+	if (result) {
+		vm_storage_destroy(made);
+		return result;
+	}
+	*storage = made;
+	return 0;
+}
+
+void vm_storage_destroy(struct vm_storage *storage)
+{
+	if (!storage)
+		return;
+	vm_storage_detach(storage);
+	storage_flush_join(storage);
+	for (size_t i = 0; i < storage->disk_count; i++)
+		storage_disk_destroy(storage->disks[i]);
+	free(storage);
+}
+
+/* ---- a partition's time ---- */
+
+int storage_controller_make(struct vm_storage *storage, uint32_t index)
+{
+	struct storage_controller *controller = &storage->controllers[index];
+	struct storvsp_controller_config config = {.max_sub_channels = storage->vp_count - 1};
+
+	if (controller->controller)
+		return 0;
+	if (config.max_sub_channels > STORVSP_MAX_SUB_CHANNELS)
+		config.max_sub_channels = STORVSP_MAX_SUB_CHANNELS;
+	vm_config_controller_id(storage->vm_name, index, config.instance_id.bytes);
+	return storvsp_controller_create(&storage->bus, &config, &controller->controller);
+}
+
+int storage_disk_show(struct storage_disk *disk)
+{
+	struct vm_storage *storage = disk->storage;
+	uint32_t index = disk->config.controller;
+	int result = storage_controller_make(storage, index);
+
+	return result ? result
+		      : storvsp_controller_add_unit(storage->controllers[index].controller,
+						    disk->config.lun, disk->unit);
+}
+
+int vm_storage_attach(struct vm_storage *storage, const struct vm_storage_partition *partition)
+{
+	int result = 0;
+
+	storage->engine_bus =
+		(struct engine_bus){.engine = partition->engine, .partition = partition->partition};
+	storage->bus = (struct device_bus){
+		.server = partition->server,
+		.memory = partition->memory,
+		.signals = partition->signals,
+		.loop = storage->loop,
+		.ops = &engine_bus_ops,
+		.ctx = &storage->engine_bus,
+	};
+	storage->vp_count = partition->vp_count;
+	storage->attached = true;
+	for (size_t i = 0; i < storage->disk_count && !result; i++)
+		result = storage_disk_show(storage->disks[i]);
+	if (!result)
+		storage_ejects_watch(storage);
+	return result;
+}
+
+void vm_storage_detach(struct vm_storage *storage)
+{
+	if (!storage || !storage->attached)
+		return;
+	vm_storage_resume(storage);
+	event_timer_cancel(storage->eject_timer);
+	storage->eject_timer = NULL;
+	for (uint32_t i = 0; i < VM_MAX_CONTROLLERS; i++) {
+		storvsp_controller_destroy(storage->controllers[i].controller);
+		storage->controllers[i].controller = NULL;
+		storage->controllers[i].paused = false;
+	}
+	storage->attached = false;
+	storage_changes_settle(storage);
+	/* The next partition's guest finds them as after a power cycle. */
+	for (size_t i = 0; i < storage->disk_count; i++)
+		scsi_unit_reset(storage->disks[i]->unit);
+}
+
+/* ---- what there is ---- */
+
+static void status_fill(const struct vm_storage *storage, struct storage_disk *disk,
+			struct vm_disk_status *status)
+{
+	const struct storvsp_controller *controller =
+		storage->controllers[disk->config.controller].controller;
+
+	*status = (struct vm_disk_status){.config = &disk->config, .state = disk->state};
+	status->has_medium = disk->config.path != NULL;
+	if (disk->disk && disk->held)
+		disk_get_info(disk->disk, &disk->info);
+	if (status->has_medium)
+		status->info = disk->info;
+	if (controller)
+		(void)storvsp_controller_get_stats(controller, disk->config.lun, &status->stats);
+}
+
+size_t vm_storage_get_disks(const struct vm_storage *storage, struct vm_disk_status *disks)
+{
+	size_t count = storage ? storage->disk_count : 0;
+
+	for (size_t i = 0; i < count; i++)
+		status_fill(storage, storage->disks[i], &disks[i]);
+	return count;
+}
+
+size_t vm_storage_get_controllers(const struct vm_storage *storage,
+				  struct vm_controller_status *controllers)
+{
+	size_t count = 0;
+
+	for (uint32_t i = 0; storage && i < VM_MAX_CONTROLLERS; i++) {
+		if (!storage->controllers[i].controller)
+			continue;
+		controllers[count] = (struct vm_controller_status){.index = i};
+		storvsp_controller_get_status(storage->controllers[i].controller,
+					      &controllers[count++].status);
+	}
+	return count;
+}
+
+size_t vm_storage_get_configs(const struct vm_storage *storage, struct vm_disk_config *configs)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; storage && i < storage->disk_count; i++)
+		if (storage->disks[i]->state != VM_DISK_REMOVING)
+			configs[count++] = storage->disks[i]->config;
+	return count;
+}

@@ -274,13 +274,13 @@ void scsi_compare_and_write(struct scsi_unit *unit, struct scsi_command *command
 	scsi_cdb_range(command->cdb, &lba, &ignored);
 	if (!scsi_check_range(unit, command, info, lba, blocks))
 		return;
-	if (blocks == 0) {
-		scsi_end_good(command, 0);
-		return;
-	}
 	/* Both halves, and nothing else: which half would the rest belong to? */
 	if (command->data_bytes != 2ull * blocks * info->block_bytes) {
-		scsi_end_sense(command, SENSE_ILLEGAL_REQUEST, ASC_INVALID_FIELD_IN_IU);
+		scsi_end_bad_cdb(command, 13, -1);
+		return;
+	}
+	if (blocks == 0) {
+		scsi_end_good(command, 0);
 		return;
 	}
 	scsi_claim(command, lba * info->block_bytes, (uint64_t)blocks * info->block_bytes, true,

@@ -31,7 +31,8 @@ int storvsp_controller_create(const struct device_bus *bus,
 			      const struct storvsp_controller_config *config,
 			      struct storvsp_controller **controller);
 /* Takes NULL. For the end of the partition: no VP runs. Every command under way is waited for: the
- * disks are idle afterwards. Units stay the caller's. */
+ * disks are idle afterwards. Units stay the caller's. Removals, quiescings and pauses that are
+ * still waited for are forgotten: their functions are not called. */
 void storvsp_controller_destroy(struct storvsp_controller *controller);
 
 /* Units come and go while the guest runs: it is told by ENUMERATE_BUS. The unit stays the caller's.
@@ -39,12 +40,14 @@ void storvsp_controller_destroy(struct storvsp_controller *controller);
 int storvsp_controller_add_unit(struct storvsp_controller *controller, uint32_t lun,
 				struct scsi_unit *unit);
 /* No new command reaches the unit from now on; done is called from the loop when none is under way
- * any more: then it may be destroyed. Returns 0 or -ENOENT. */
+ * any more: then it may be destroyed. Returns 0, -ENOENT or -ENOMEM. */
 int storvsp_controller_remove_unit(struct storvsp_controller *controller, uint32_t lun,
 				   void (*done)(void *ctx, uint32_t lun), void *ctx);
-/* The guest looks at its units again (a size has changed). */
+/* The guest looks at its units again (a size has changed); as with units that come and go, one
+ * whose driver has not begun yet is not told, since it looks anyway. */
 void storvsp_controller_rescan(struct storvsp_controller *controller);
-/* Runs fn with no command of that unit under way and none starting: for a change of medium. */
+/* Runs fn, from the loop, with no command of that unit under way and none starting: for a change of
+ * medium. Returns 0, -ENOENT, -EBUSY: one is waited for already, or -ENOMEM. */
 int storvsp_controller_quiesce_unit(struct storvsp_controller *controller, uint32_t lun,
 				    void (*fn)(void *ctx, uint32_t lun), void *ctx);
 
@@ -70,7 +73,7 @@ int storvsp_controller_get_stats(const struct storvsp_controller *controller, ui
 
 /* No new packet is taken; done is called from the loop once no command is under way and every
  * answer is in the guest's ring: with 0, or (deadline_ms is over: a disk hangs) -ETIMEDOUT, and all
- * goes on. */
+ * goes on. Called from within with -ENOMEM. A resume before then gives it up without a call. */
 void storvsp_controller_pause(struct storvsp_controller *controller, uint32_t deadline_ms,
 			      void (*done)(void *ctx, int status), void *ctx);
 void storvsp_controller_resume(struct storvsp_controller *controller);

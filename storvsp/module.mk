@@ -7,6 +7,7 @@ storvsp_SRCS += vstor.c srb.c channel.c channel_request.c channel_worker.c contr
 storvsp_SRCS += slow_call.c image_lock.c image_file.c image_io.c block_device.c blocking_pool.c scsi_generic.c \
 	disk.c disk_raw.c disk_iso.c
 storvsp_TEST_SRCS += tests/unit/storvsp/disk_fixture.c
+storvsp_TEST_SRCS += tests/unit/storvsp/memory_disk.c tests/unit/storvsp/scsi_fixture.c
 # A guest with a SCSI controller:
 storvsp_TEST_SRCS += tests/unit/vmbus/memory_fixture.c tests/unit/storvsp/fake_storvsc.c
 storvsp_DEPS := base vmbus

@@ -2,6 +2,7 @@
 """The whole testbed: a SAN and hosts on one layer 2, started and ended together."""
 
 import contextlib
+import functools
 import os
 import shlex
 import shutil
@@ -12,6 +13,7 @@ from testbed import host, images, kernel, network, paths, process
 from testbed.host import Host
 from testbed.host_direct import DirectHost
 from testbed.host_qemu import QemuHost
+from testbed.nas import Nas
 from testbed.san import San
 
 
@@ -22,8 +24,9 @@ class Bed:
     """
 
     def __init__(self, host_count: int = 2, layers: Iterable[str] = (), say: Callable[[str], None] = lambda line: None,
-                 guest_kernel: Path | None = None, guest_initrd: Path | None = None, bridge_nics: bool = False):
-        """layers, bridge_nics: for hosts in QEMU alone."""
+                 guest_kernel: Path | None = None, guest_initrd: Path | None = None, bridge_nics: bool = False,
+                 shelf: Path | None = None):
+        """layers, bridge_nics: for hosts in QEMU alone. shelf: see library.build()."""
         network.require_isolation()
         self.kind, self.reason = host.choose_kind()
         say(f"{self.kind} mode: {self.reason}")
@@ -43,10 +46,11 @@ class Bed:
             for number in range(1, host_count + 1):
                 directory = self.directory / f"host{number}"
                 if self.kind == "qemu":
-                    self.add_host(QemuHost(number, kernel.fetch(), images.host(layers), directory, bridge_nic=bridge_nics))
+                    self.add_host(QemuHost(number, kernel.fetch(), images.host(layers), directory, bridge_nic=bridge_nics,
+                                           shelf=shelf))
                 else:
                     self.add_host(DirectHost(number, guest_kernel or kernel.fetch().image, guest_initrd or images.guest(),
-                                             directory))
+                                             directory, self.directory / "nas/share", shelf))
             for each in self.hosts:
                 each.wait_ready()
                 say(f"{each.name} is up")
@@ -60,6 +64,13 @@ class Bed:
         for host in self.hosts:
             host.install_tls(lab / host.name)
             host.start_receiver()
+
+    @functools.cached_property
+    def nas(self) -> Nas:
+        """The file server, started when it is first asked for."""
+        started = Nas(self.san, self.directory / "nas")
+        self._closing.callback(started.close)
+        return started
 
     def cut(self) -> None:
         """From now on the hosts do not reach each other by the management network; the testbed reaches them all."""

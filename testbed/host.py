@@ -42,6 +42,7 @@ class Vm:
     huge_pages: bool = False
     queues: int | None = None
     extra_cmdline: str = ""
+    disks: list[dict[str, object]] = field(default_factory=list)  # as in the YAML file
 
     @property
     def iqn(self) -> str:
@@ -99,6 +100,8 @@ class Host(abc.ABC):
     run_dir: str      # LUNAR_RUN_DIR here
     state_dir: str    # LUNAR_STATE_DIR here
     tls_dir: str      # LUNAR_TLS_DIR here
+    disk_dir: str     # after prepare_disks(): a file system for images that takes O_DIRECT
+    library_dir: str  # after prepare_disks(): what testbed/library.py made, to be read only
     shell_command: str  # for people, to be run in the testbed's namespace
 
     @abc.abstractmethod
@@ -124,6 +127,14 @@ class Host(abc.ABC):
     @abc.abstractmethod
     def close(self) -> None:
         """Ends the host and all that runs in it."""
+
+    @abc.abstractmethod
+    def prepare_disks(self) -> None:
+        """Has disk_dir and library_dir there. Any number of times."""
+
+    @abc.abstractmethod
+    def mount_share(self, path: str = "/srv/share") -> str:
+        """Mounts the NAS's share (testbed/nas.py), if it is not mounted yet. Returns where."""
 
     @property
     def vsp_socket(self) -> str:
@@ -229,6 +240,8 @@ class Host(abc.ABC):
         lines += [f"kernel: {self.guest_kernel}", f"initrd: {self.guest_initrd}", f"cmdline: {json.dumps(cmdline)}",
                   "nics:", f"  - mac: \"{vm.mac}\"", f"    switch: {self.vsp_socket}"]
         lines += [f"    queues: {vm.queues}"] if vm.queues else []
+        # JSON is YAML.
+        lines += ["disks:", *(f"  - {json.dumps(disk)}" for disk in vm.disks)] if vm.disks else []
         return "\n".join(lines) + "\n"
 
     def create_vm(self, vm: Vm) -> None:

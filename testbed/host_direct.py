@@ -22,11 +22,14 @@ class DirectHost(Host):
     uplink_devargs = "net_af_packet0,iface=uplink,framecnt=1024"
     netvspd_options = ["--no-huge"]
 
-    def __init__(self, number: int, guest_kernel: Path, guest_initrd: Path, directory: Path):
+    def __init__(self, number: int, guest_kernel: Path, guest_initrd: Path, directory: Path, share: Path,
+                 shelf: Path | None = None):
+        """share: the NAS's folder. shelf: what library.build() made."""
         self.name = f"host{number}"
         self.guest_kernel = guest_kernel
         self.guest_initrd = guest_initrd
         self.directory = directory
+        self._shelf = shelf
         # A unix socket's path is short: keep ours so.
         self.run_dir = f"/tmp/lunar-{os.getpid()}-{self.name}"
         directory.mkdir(parents=True, exist_ok=True)
@@ -39,6 +42,9 @@ class DirectHost(Host):
         self.mgmt_tap = self.namespace.plug(network.MGMT, "eth0", f"{self.mgmt_address}/24")
         self.tls_dir = str(directory / "tls")
         self.state_dir = str(directory / "state")
+        self.disk_dir = str(directory / "disks")
+        self.library_dir = str(directory / "library")
+        self._share = str(share)
         own = {"LUNAR_RUN_DIR": self.run_dir, "LUNAR_STATE_DIR": self.state_dir, "LUNAR_TLS_DIR": self.tls_dir,
                "PATH": f"{paths.BIN}:{os.environ['PATH']}"}
         self._environment = {**os.environ, **own}
@@ -76,7 +82,19 @@ class DirectHost(Host):
             self._spawn(script, theirs, theirs)
         return ours
 
+    def prepare_disks(self) -> None:
+        os.makedirs(self.disk_dir, exist_ok=True)
+        if self._shelf and not os.path.ismount(self.library_dir):
+            os.makedirs(self.library_dir, exist_ok=True)
+            process.run(["mount", "-o", "ro,loop", self._shelf, self.library_dir])
+
+    def mount_share(self, path: str = "/srv/share") -> str:
+        # One machine: the folder that the NAS serves is at hand.
+        return self._share
+
     def close(self) -> None:
+        if os.path.ismount(self.library_dir):
+            process.run(["umount", self.library_dir], check=False)
         # What lunar and netvspd left running here has our namespace; nothing else has.
         inside = os.readlink(f"/proc/{self.namespace.pid}/ns/net")
         for entry in Path("/proc").glob("[0-9]*"):

@@ -9,7 +9,8 @@ import shlex
 import socket
 from pathlib import Path
 
-from testbed import network, process
+from testbed import library, network, process
+from testbed.nas import Nas
 from testbed.host import Host
 from testbed.kernel import Kernel
 from testbed.paths import GUEST_IN_HOST
@@ -19,6 +20,9 @@ from testbed.waker import Waker
 UPLINK_PCI = "0000:00:05.0"
 MGMT_PCI = "0000:00:04.0"
 BRIDGE_PCI = "0000:00:06.0"
+DISKS_PCI = "0000:00:07.0"
+LIBRARY_PCI = "0000:00:08.0"
+DISKS_MIB = 16384
 # An EPYC less what TCG cannot do (it would warn), and less XSAVE with all that needs it: QEMU 7.2 lets a nested guest set
 # XCR0 behind its hypervisor's back, which then saves too little of the guest's registers.
 CPU = ("EPYC,+svm,+npt,-rdseed,-sha-ni,-fxsr-opt,-misalignsse,-3dnowprefetch,-osvw,-topoext,-nrip-save,"
@@ -38,10 +42,15 @@ class QemuHost(Host):
     run_dir = "/run/lunar"
     state_dir = "/var/lib/lunar"
     tls_dir = "/etc/lunar/tls"
+    disk_dir = "/srv/disks"
+    library_dir = "/srv/library"
 
     def __init__(self, number: int, linux: Kernel, initrd: Path, directory: Path, memory_mib: int = 3072,
-                 huge_pages: int = 256, cpus: int = CPUS, bridge_nic: bool = False):
-        """bridge_nic: one more NIC on the LAN, BRIDGE_PCI, which is the kernel's: for a peer's bridge."""
+                 huge_pages: int = 256, cpus: int = CPUS, bridge_nic: bool = False, shelf: Path | None = None):
+        """
+        bridge_nic: one more NIC on the LAN, BRIDGE_PCI, which is the kernel's: for a peer's bridge. shelf: what
+        library.build() made, for a second disk, read only.
+        """
         self.name = f"host{number}"
         self.directory = directory
         self.uplink_tap = f"up-{self.name}"
@@ -70,6 +79,12 @@ class QemuHost(Host):
             argv += ["-netdev", f"tap,id=bridge,ifname={self._taps[2]},script=no,downscript=no",
                      "-device", f"virtio-net-pci,netdev=bridge,addr={BRIDGE_PCI[8:]},mac=52:54:00:77:01:{10 + number:02x},"
                                 "disable-legacy=on,romfile="]
+        library.empty_disk(directory / "disks.img", DISKS_MIB)
+        argv += ["-drive", f"if=none,id=disks,format=raw,file={directory}/disks.img,discard=unmap",
+                 "-device", f"virtio-blk-pci,drive=disks,addr={DISKS_PCI[8:]},romfile="]
+        if shelf:
+            argv += ["-drive", f"if=none,id=library,format=raw,file={shelf},readonly=on",
+                     "-device", f"virtio-blk-pci,drive=library,addr={LIBRARY_PCI[8:]},romfile="]
         self.shell_command = f"socat -,raw,echo=0 TCP:{self.agent.address}:{SHELL_PORT}"
         (directory / "command").write_text(shlex.join(map(str, argv)) + "\n")
         self._qemu = process.spawn(argv, directory / "qemu.log")
@@ -94,6 +109,21 @@ class QemuHost(Host):
 
     def stream(self, script: str) -> socket.socket:
         return self.agent.open(script)[0]
+
+    def prepare_disks(self) -> None:
+        self.run(f"""set -e
+            modprobe virtio_blk
+            for pair in {DISKS_PCI}:{self.disk_dir}:rw {LIBRARY_PCI}:{self.library_dir}:ro; do
+                options=${{pair##*:}} pair=${{pair%:*}} place=${{pair##*:}}
+                device=$(ls -d /sys/bus/pci/devices/${{pair%:*}}/virtio*/block/* 2>/dev/null) || continue
+                grep -q " $place " /proc/mounts && continue
+                mkdir -p $place
+                mount -t ext4 -o $options /dev/${{device##*/}} $place
+            done""", check=True)
+
+    def mount_share(self, path: str = "/srv/share") -> str:
+        self.run(Nas.mount_command(path, self.mgmt_address), check=True)
+        return path
 
     def close(self) -> None:
         self._waker.close()

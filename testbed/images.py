@@ -17,19 +17,21 @@ from testbed.cpio import Tree
 
 GUEST_MODULES = [
     "hv_vmbus", "hv_netvsc", "hv_utils", "hv_storvsc", "hv_balloon", "uio_hv_generic",
-    "target_core_user", "tcm_loop", "iscsi_tcp", "sd_mod", "sg", "crc32c_intel",
-    "virtio_pci", "virtio_net", "virtio_blk", "tcp_diag", "msr", "bridge",
+    "target_core_user", "tcm_loop", "iscsi_tcp", "sd_mod", "sr_mod", "sg", "isofs", "crc32c_intel",
+    "virtio_pci", "virtio_net", "virtio_blk", "virtio_scsi", "tcp_diag", "msr", "bridge",
 ]
 HOST_MODULES = [
     "kvm_amd", "kvm_intel", "uio_pci_generic", "virtio_pci", "virtio_net", "tun", "veth", "bridge", "vhost_net",
-    "tcp_diag", "msr",
+    "tcp_diag", "msr", "virtio_blk", "loop", "nfsv4", "iscsi_tcp", "sd_mod", "sg", "crc32c_intel",
 ]
 GUEST_PROGRAMS = ["iscsid", "iscsiadm", "iscsi-iname", "iperf3", "ethtool", "sg_inq", "sg_vpd", "sg_persist", "sg_turs",
-                  "sg_readcap", "kmod"]
+                  "sg_readcap", "sg_unmap", "sg_reset", "sg_luns", "sg_modes", "sg_opcodes", "sg_sync", "sg_start", "sg_prevent",
+                  "sg_write_same", "sg_compare_and_write", "sg_verify", "sg_requests", "sg_raw", "iscsi-test-cu", "kmod"]
 LUNAR_HOST_PROGRAMS = ["vmwp", "netvspd", "lunar"]
 # lunar-iscsi, and what tests and benchmarks run in guests (tests/tools).
-LUNAR_GUEST_PROGRAMS = ["lunar-iscsi", "ioverify", "dirtier"]
-HOST_PROGRAMS = ["socat", "ethtool", "ip", "iperf3", "perl"]
+LUNAR_GUEST_PROGRAMS = ["lunar-iscsi", "ioverify", "ioflush", "iobench", "dirtier"]
+HOST_PROGRAMS = ["socat", "ethtool", "ip", "iperf3", "perl", "iscsid", "iscsiadm", "kmod"]
+QEMU_PLUGINS = Path("/usr/lib/x86_64-linux-gnu/qemu")
 # What the machine needs that runs the testbed in direct mode: a host image with this layer is such a machine.
 TESTBED_PROGRAMS = ["python3", "tgtd", "tgtadm", "tcpdump", "unshare", "nsenter", "setpriv"]
 PMD_DIRECTORY = "/usr/lib/x86_64-linux-gnu/dpdk/pmds-23.0"
@@ -143,6 +145,8 @@ def _host_base(tree: Tree) -> None:
     _base(tree, "host-init", HOST_MODULES)
     for program in HOST_PROGRAMS:
         closure.add_program(tree, closure.find_program(program))
+    tree.symlink("/usr/sbin/modprobe", "../bin/kmod")
+    tree.copy("/etc/iscsi/iscsid.conf", Path("/etc/iscsi/iscsid.conf"), 0o600)
     for script in ("agent", "kvm-holder"):
         tree.copy(f"/usr/lib/testbed/{script}", paths.IMAGE_FILES / script, 0o755)
     for pmd in PMDS:
@@ -163,6 +167,8 @@ def _host_guest(tree: Tree) -> None:
 
 def _qemu(tree: Tree) -> None:
     closure.add_program(tree, closure.find_program("qemu-system-x86_64"))
+    closure.add_program(tree, closure.find_program("qemu-img"))
+    closure.add_program(tree, QEMU_PLUGINS / "block-iscsi.so")
     for directory in ("/usr/share/qemu", "/usr/share/seabios"):
         for name in ("bios-256k.bin", "bios-microvm.bin", "bios.bin", "kvmvapic.bin", "linuxboot_dma.bin", "linuxboot.bin",
                      "multiboot.bin", "efi-virtio.rom", "pvh.bin", "vgabios-stdvga.bin"):

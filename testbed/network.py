@@ -19,6 +19,7 @@ LAN = "lan"
 MGMT = "mgmt"
 MGMT_ADDRESS = "10.78.0.1/24"
 SAN_IP = "10.77.0.1"
+PARENTS_SAN_IP = "10.78.0.2"  # the SAN on the management network, for storage of the hosts themselves
 MAX_HOSTS = 9
 
 

@@ -40,6 +40,11 @@ class Target:
         """The LUN 1 as people write it."""
         return f"iscsi://{network.SAN_IP}/{self.iqn}/1"
 
+    @property
+    def parents_url(self) -> str:
+        """The same LUN as the hosts reach it, after San.plug_parents()."""
+        return f"iscsi://{network.PARENTS_SAN_IP}/{self.iqn}/1"
+
 
 class San:
     """The target's daemon and what it serves. Targets outlive stop() and start(), as they would on a real SAN."""
@@ -53,6 +58,7 @@ class San:
         self._env = {"TGT_IPC_SOCKET": str(directory / "tgtd")}
         self._daemon: subprocess.Popen | None = None
         self._next_tid = 1
+        self._parents = False
 
     def start(self) -> None:
         """Starts tgtd, with all targets that there were."""
@@ -60,8 +66,25 @@ class San:
                                             self.directory / "tgtd.log", self._env)
         process.wait_until("tgtd answers", lambda: self._daemon.poll() is None and "State: ready" in self._admin(
             "--mode", "sys", "--op", "show", check=False), 10)
+        if self._parents:
+            self._open_parents_portal()
         for target in self.targets.values():
             self._create(target)
+
+    @property
+    def pid(self) -> int:
+        """tgtd's."""
+        return self._daemon.pid
+
+    def plug_parents(self) -> None:
+        """The hosts reach the SAN too, over the management network: for LUNs that the parent sees. Any number of times."""
+        if not self._parents:
+            self.namespace.plug(network.MGMT, "eth1", f"{network.PARENTS_SAN_IP}/24")
+            self._parents = True
+            self._open_parents_portal()
+
+    def _open_parents_portal(self) -> None:
+        self._admin("--mode", "portal", "--op", "new", "--param", f"portal={network.PARENTS_SAN_IP}:3260")
 
     def stop(self) -> None:
         """Kills tgtd at once, as a power failure would: clients see their connections reset."""

@@ -15,7 +15,7 @@ from _pytest.terminal import TerminalReporter
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
-from testbed import network
+from testbed import library, network
 from testbed.bed import Bed
 from testbed.guest import Guest
 from testbed.host import Host, Vm
@@ -96,7 +96,7 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
 @pytest.fixture(scope="session")
 def bed() -> Iterator[Bed]:
     """The SAN and two hosts; netvspd runs on both."""
-    built = Bed()
+    built = Bed(shelf=library.build())
     _beds.append(built)
     try:
         for host in built.hosts:

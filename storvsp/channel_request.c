@@ -243,7 +243,7 @@ static void srb_execute(struct storvsp_request *request)
 	}
 	atomic_fetch_add_explicit(&controller->counters[controller_lun_of(&request->srb)].in_flight,
 				  1, memory_order_relaxed);
-	scsi_unit_execute(unit, command);
+	controller->unit_ops->execute(unit, command);
 }
 
 void channel_release_held(struct storvsp_channel *channel)

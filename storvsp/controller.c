@@ -69,7 +69,7 @@ static void reset_unit(struct storvsp_controller *controller, uint32_t lun)
 	struct scsi_unit *unit = atomic_load(&controller->units[lun]);
 
 	if (unit)
-		scsi_unit_reset(unit);
+		controller->unit_ops->reset(unit);
 }
 
 static void reset_finished(struct controller_operation *operation)
@@ -246,6 +246,11 @@ static const struct vmbus_device_ops device_ops = {
 
 /* ---- the controller ---- */
 
+static const struct controller_unit_ops unit_ops = {
+	.execute = scsi_unit_execute,
+	.reset = scsi_unit_reset,
+};
+
 int storvsp_controller_create(const struct device_bus *bus,
 			      const struct storvsp_controller_config *config,
 			      struct storvsp_controller **controller)
@@ -265,6 +270,7 @@ int storvsp_controller_create(const struct device_bus *bus,
 	if (!made)
 		return -ENOMEM;
 	made->bus = *bus;
+	made->unit_ops = &unit_ops;
 	made->max_sub_channels = config->max_sub_channels;
 	LIST_INIT(&made->operations);
 	session_begin(made);

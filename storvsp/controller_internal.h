@@ -28,8 +28,15 @@ struct unit_counters {
 	_Atomic uint32_t in_flight;
 };
 
+/* What a controller needs of its units: scsi.h's calls, or a test's. */
+struct controller_unit_ops {
+	void (*execute)(struct scsi_unit *unit, struct scsi_command *command);
+	void (*reset)(struct scsi_unit *unit);
+};
+
 struct storvsp_controller {
 	struct device_bus bus;
+	const struct controller_unit_ops *unit_ops;
 	struct vmbus_device *device;
 	uint32_t max_sub_channels;
 

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A SCSI unit whose every command a test controls: it takes the place of the library's, so that one
- * file of a program includes this. It has a memory of its own, answers READ(10), WRITE(10) and
- * INQUIRY, and ends everything else with the status that it was told. It ends commands from within,
- * or from its loop, or when it is let go.
+ * A SCSI unit whose every command a test controls, behind the controller's table of calls. It has a
+ * memory of its own, answers READ(10), WRITE(10) and INQUIRY, and ends everything else with the
+ * status that it was told. It ends commands from within, or from its loop, or when it is let go.
  */
 #ifndef LUNAR_TESTS_STORVSP_FAKE_UNIT_H
 #define LUNAR_TESTS_STORVSP_FAKE_UNIT_H
@@ -14,6 +13,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "storvsp/controller_internal.h"
 #include "storvsp/io_loop.h"
 #include "storvsp/scsi.h"
 
@@ -126,7 +126,7 @@ static inline void fake_unit_let_go(struct scsi_unit *unit)
 	pthread_mutex_unlock(&unit->lock);
 }
 
-void scsi_unit_execute(struct scsi_unit *unit, struct scsi_command *command)
+static void fake_unit_execute(struct scsi_unit *unit, struct scsi_command *command)
 {
 	uint32_t count = atomic_fetch_add(&unit->executed, 1);
 	uint32_t executing = atomic_fetch_add(&unit->executing, 1) + 1;
@@ -157,9 +157,26 @@ void scsi_unit_execute(struct scsi_unit *unit, struct scsi_command *command)
 	pthread_mutex_unlock(&unit->lock);
 }
 
-void scsi_unit_reset(struct scsi_unit *unit)
+static void fake_unit_reset(struct scsi_unit *unit)
 {
 	atomic_fetch_add(&unit->resets, 1);
+}
+
+static const struct controller_unit_ops fake_unit_ops = {
+	.execute = fake_unit_execute,
+	.reset = fake_unit_reset,
+};
+
+/* A controller whose units are all fake ones. */
+static inline int fake_controller_create(const struct device_bus *bus,
+					 const struct storvsp_controller_config *config,
+					 struct storvsp_controller **controller)
+{
+	int rc = storvsp_controller_create(bus, config, controller);
+
+	if (rc == 0)
+		(*controller)->unit_ops = &fake_unit_ops;
+	return rc;
 }
 
 #endif

@@ -38,7 +38,7 @@ static int set_up_rings(uint32_t ring_pages)
 	memset(&f, 0, sizeof(f));
 	storvsc_init(&f.guest);
 	fake_unit_init(&f.unit);
-	if (storvsp_controller_create(&f.guest.bus, &config, &f.controller) != 0 ||
+	if (fake_controller_create(&f.guest.bus, &config, &f.controller) != 0 ||
 	    storvsp_controller_add_unit(f.controller, 0, &f.unit) != 0)
 		return -1;
 	storvsc_connect(&f.guest);

@@ -38,7 +38,7 @@ static int set_up_bare(void **state)
 	storvsc_init(&f.guest);
 	fake_unit_init(&f.unit);
 	fake_unit_init(&f.other);
-	return storvsp_controller_create(&f.guest.bus, &config, &f.controller);
+	return fake_controller_create(&f.guest.bus, &config, &f.controller);
 }
 
 /* A guest that has its controller open, with one unit as LUN 0. */

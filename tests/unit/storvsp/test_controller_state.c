@@ -38,7 +38,7 @@ static int set_up_bare(void **state)
 	storvsc_init(&f.guest);
 	fake_unit_init(&f.unit);
 	fake_unit_init(&f.other);
-	if (storvsp_controller_create(&f.guest.bus, &config, &f.controller) != 0 ||
+	if (fake_controller_create(&f.guest.bus, &config, &f.controller) != 0 ||
 	    storvsp_controller_add_unit(f.controller, 0, &f.unit) != 0)
 		return -1;
 	storvsc_connect(&f.guest);
@@ -220,7 +220,7 @@ static void move(struct storvsp_controller_config there, int expected)
 	assert_int_equal(state_writer_result(&writer), 0);
 	storvsp_controller_destroy(f.controller);
 	storvsc_change_host(&f.guest);
-	assert_int_equal(storvsp_controller_create(&f.guest.bus, &there, &f.controller), 0);
+	assert_int_equal(fake_controller_create(&f.guest.bus, &there, &f.controller), 0);
 	assert_int_equal(storvsp_controller_add_unit(f.controller, 0, &f.unit), 0);
 	state_reader_init(&reader, writer.bytes, writer.length);
 	assert_int_equal(state_next(&reader, &section), 1);

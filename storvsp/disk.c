@@ -13,6 +13,7 @@
 #include <strings.h>
 
 #include "base/bytes.h"
+#include "storvsp/disk_iscsi.h"
 #include "storvsp/disk_iso.h"
 #include "storvsp/disk_raw.h"
 #include "storvsp/disk_vhd.h"
@@ -50,6 +51,23 @@ bool disk_format_parse(const char *name, enum disk_format *format)
 	return false;
 }
 
+bool disk_request_writes(const struct disk_request *request)
+{
+	switch (request->op) {
+	case DISK_WRITE:
+	case DISK_WRITE_ZEROES:
+	case DISK_UNMAP:
+		return true;
+	case DISK_SCSI:
+		/* FORMAT UNIT, SANITIZE, WRITE SAME without data */
+		return request->scsi->direction == DISK_TO_DEVICE ||
+		       request->scsi->cdb[0] == 0x04 || request->scsi->cdb[0] == 0x48 ||
+		       request->scsi->cdb[0] == 0x93;
+	default:
+		return false;
+	}
+}
+
 static bool ends_with(const char *name, const char *end)
 {
 	size_t length = strlen(name), end_length = strlen(end);
@@ -75,9 +93,7 @@ static int open_format(const struct disk_options *options, struct disk **disk, c
 	case DISK_FORMAT_VHD:
 		return disk_vhd_open(options, disk, message, message_bytes);
 	case DISK_FORMAT_ISCSI:
-		snprintf(message, message_bytes, "%s: this version has no %s disks", options->path,
-			 disk_format_name(find_format(options)));
-		return -EOPNOTSUPP;
+		return disk_iscsi_open(options, disk, message, message_bytes);
 	case DISK_FORMAT_ISO:
 		return disk_iso_open(options, disk, message, message_bytes);
 	default:

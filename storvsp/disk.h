@@ -24,7 +24,7 @@ struct state_writer;
 #define DISK_MESSAGE_BYTES 512
 #define DISK_CDB_BYTES	   16
 #define DISK_SENSE_BYTES   96 /* of a target's; VSTOR passes 20 on */
-#define DISK_BACKEND_WORDS 32
+#define DISK_BACKEND_WORDS 40
 
 enum disk_op {
 	DISK_READ,
@@ -172,6 +172,9 @@ int disk_refresh(struct disk *disk);
 /* Takes NULL. No request is in flight. Releases first where that was not done. Where it hangs it is
  * closed when it no longer does. */
 void disk_close(struct disk *disk);
+
+/* True for what changes the disk, or its state: a read-only one refuses it. */
+bool disk_request_writes(const struct disk_request *request);
 
 /* "auto", "raw", "vhd", "iso" or "iscsi"; and back: false where it is none of them. */
 const char *disk_format_name(enum disk_format format);

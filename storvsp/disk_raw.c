@@ -157,17 +157,17 @@ static void unmap(struct disk_raw *raw, struct disk_request *request)
 static int check(const struct disk_raw *raw, const struct disk_request *request)
 {
 	uint32_t mask = block_bytes_of(raw) - 1;
-	bool changes = request->op == DISK_WRITE || request->op == DISK_WRITE_ZEROES ||
-		       request->op == DISK_UNMAP;
 
 	if (raw->file->fd < 0)
 		return -ENODEV;
 	if (request->op == DISK_FLUSH)
 		return 0;
-	if (request->op == DISK_SCSI)
-		return raw->pass_through ? 0 : -EOPNOTSUPP;
-	if (changes && raw->file->read_only)
+	if (request->op == DISK_SCSI && !raw->pass_through)
+		return -EOPNOTSUPP;
+	if (raw->file->read_only && disk_request_writes(request))
 		return -EROFS;
+	if (request->op == DISK_SCSI)
+		return 0;
 	if (((request->offset | request->length) & mask) != 0 ||
 	    !range_fits(request->offset, request->length, size_of(raw)))
 		return -EINVAL;

@@ -65,7 +65,7 @@ static void refuse(struct disk *disk, uint16_t id, uint8_t key, uint8_t asc, uin
 		.sense_length = sizeof(sense),
 	};
 
-	scsi_sense_build(sense, key, asc, ascq);
+	cdb_sense_build(sense, key, asc, ascq);
 	complete(disk, &completion);
 }
 

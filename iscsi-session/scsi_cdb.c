@@ -106,7 +106,7 @@ bool scsi_cdb_is_repeatable(const uint8_t *cdb)
 	return contains(repeatable, sizeof(repeatable), cdb[0]);
 }
 
-void scsi_sense_build(uint8_t sense[18], uint8_t key, uint8_t asc, uint8_t ascq)
+void cdb_sense_build(uint8_t sense[18], uint8_t key, uint8_t asc, uint8_t ascq)
 {
 	memset(sense, 0, 18);
 	sense[0] = 0x70; /* current error, fixed format */

@@ -33,7 +33,7 @@ enum cdb_data scsi_cdb_data_direction(const uint8_t *cdb);
 bool scsi_cdb_is_repeatable(const uint8_t *cdb);
 
 /* Writes 18 bytes of fixed-format sense data (SPC-4 4.5.3). */
-void scsi_sense_build(uint8_t sense[18], uint8_t key, uint8_t asc, uint8_t ascq);
+void cdb_sense_build(uint8_t sense[18], uint8_t key, uint8_t asc, uint8_t ascq);
 
 #define SCSI_SENSE_NOT_READY_KEY       0x02
 #define SCSI_SENSE_ILLEGAL_REQUEST_KEY 0x05

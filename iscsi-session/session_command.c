@@ -119,7 +119,7 @@ static void finish_with_sense(struct session *s, struct session_command *command
 			      uint8_t asc, uint8_t ascq)
 {
 	command->status = SCSI_STATUS_CHECK_CONDITION;
-	scsi_sense_build(command->sense, key, asc, ascq);
+	cdb_sense_build(command->sense, key, asc, ascq);
 	command->sense_length = 18;
 	command->received_bytes = 0;
 	s->counters.errors++;
@@ -146,7 +146,7 @@ static void copy_sense(struct session_command *command, const struct scsi_task *
 	if (length > SESSION_SENSE_MAX)
 		length = SESSION_SENSE_MAX;
 	if (length == 0) {
-		scsi_sense_build(command->sense, SCSI_SENSE_ABORTED_COMMAND_KEY, 0, 0);
+		cdb_sense_build(command->sense, SCSI_SENSE_ABORTED_COMMAND_KEY, 0, 0);
 		length = 18;
 	} else {
 		memcpy(command->sense, task->datain.data + 2, length);

@@ -70,7 +70,7 @@ static void sense_has_the_fixed_format(void **state)
 	uint8_t sense[18];
 
 	(void)state;
-	scsi_sense_build(sense, SCSI_SENSE_NOT_READY_KEY, 0x08, 0x01);
+	cdb_sense_build(sense, SCSI_SENSE_NOT_READY_KEY, 0x08, 0x01);
 	assert_memory_equal(sense, golden, sizeof(golden));
 }
 

@@ -416,3 +416,39 @@ int disk_vhd_resize(struct disk *base, uint64_t size_bytes, char *message, size_
 	pthread_mutex_unlock(&disk->lock);
 	return rc ? tell(&error, rc, message, message_bytes) : 0;
 }
+
+/* From offset to the end of the block, in the layer with the smallest ones. */
+static bool has_data(const struct vhd_disk *disk, uint64_t offset, uint64_t *end)
+{
+	bool found = false;
+
+	*end = disk->info.size_bytes;
+	for (size_t i = 0; i < disk->layer_count; i++) {
+		const struct vhd_layer *layer = &disk->layers[i];
+		const struct vhd_image *image = &layer->link->image;
+		uint64_t block;
+
+		if (offset >= image->footer.size_bytes)
+			continue;
+		if (!layer->blocks)
+			return true;
+		block = offset / image->header.block_bytes;
+		if ((block + 1) * image->header.block_bytes < *end)
+			*end = (block + 1) * image->header.block_bytes;
+		found |= layer->blocks[block].entry != VHD_UNUSED;
+	}
+	return found;
+}
+
+bool disk_vhd_next_data(struct disk *base, uint64_t offset, uint64_t *begin, uint64_t *end)
+{
+	const struct vhd_disk *disk = disk_of(base);
+	uint64_t block_end;
+
+	while (offset < disk->info.size_bytes && !has_data(disk, offset, &block_end))
+		offset = block_end;
+	*begin = *end = offset;
+	while (*end < disk->info.size_bytes && has_data(disk, *end, &block_end))
+		*end = block_end;
+	return *begin < *end;
+}

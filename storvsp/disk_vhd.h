@@ -33,4 +33,8 @@ int disk_vhd_open_chain(struct vhd_chain *chain, bool read_only, struct disk **d
  * get smaller here. Blocks. Returns 0 or -errno with a message; the size is the old one then. */
 int disk_vhd_resize(struct disk *disk, uint64_t size_bytes, char *message, size_t message_bytes);
 
+/* The first part at or after offset that one of the images has blocks for; false: there is none,
+ * the rest reads as zeroes. No write is in flight. */
+bool disk_vhd_next_data(struct disk *disk, uint64_t offset, uint64_t *begin, uint64_t *end);
+
 #endif

@@ -14,13 +14,14 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/bytes.h"
 #include "storvsp/vhd_locator.h"
 
 /* Windows and some file systems count in steps of two seconds. */
 #define TIME_STEP 2u
 
-static int check_parent(const struct vhd_link *child, const struct vhd_link *parent,
-			struct vhd_error *error)
+int vhd_chain_check_parent(const struct vhd_link *child, const struct vhd_link *parent,
+			   struct vhd_error *error)
 {
 	const struct vhd_header *header = &child->image.header;
 	struct vhd_file_facts facts;
@@ -28,7 +29,7 @@ static int check_parent(const struct vhd_link *child, const struct vhd_link *par
 	int rc;
 
 	if (memcmp(header->parent_id, parent->image.footer.id, VHD_ID_BYTES) != 0)
-		return vhd_fail(error, -ESTALE,
+		return vhd_fail(error, -ENXIO,
 				"%s: its parent %s has another unique id than the one it was made "
 				"on; put the right file there",
 				child->path, parent->path);
@@ -82,29 +83,50 @@ int vhd_chain_add(struct vhd_chain *chain, const char *path, struct vhd_file *fi
 		return fail_image(path, rc, error);
 	}
 	chain->count++;
-	return chain->count > 1 ? check_parent(link - 1, link, error) : 0;
+	return chain->count > 1 ? vhd_chain_check_parent(link - 1, link, error) : 0;
 }
 
-/* The first of the paths that the last image gives for its parent at which there is a file. */
-static int open_parent(const struct vhd_chain *chain, const struct vhd_file_options *options,
-		       char resolved[PATH_MAX], struct vhd_file **file, struct vhd_error *error)
+int vhd_chain_set_parent_time(struct vhd_link *child, uint32_t parent_timestamp)
 {
-	const struct vhd_link *child = &chain->links[chain->count - 1];
-	char path[VHD_PATH_BYTES];
+	struct vhd_image *image = &child->image;
+	int rc;
+
+	put_be32(image->header_bytes + VHD_HEADER_PARENT_TIME_AT, parent_timestamp);
+	vhd_header_seal(image->header_bytes);
+	image->header.parent_timestamp = parent_timestamp;
+	rc = vhd_file_write(child->file, image->header_bytes, VHD_SECTOR_BYTES,
+			    image->footer.header_offset);
+	return rc ? rc : vhd_file_sync(child->file);
+}
+
+/* The first of the paths that the image gives at which there is something. */
+int vhd_chain_find_parent(const struct vhd_link *child, char *out, size_t out_bytes,
+			  struct vhd_error *error)
+{
+	char path[VHD_PATH_BYTES], resolved[PATH_MAX];
 
 	for (unsigned int i = 0; vhd_image_parent_path(child->file, &child->image, i, child->path,
 						       path, sizeof(path)) == 0;
 	     i++) {
-		if (!realpath(path, resolved))
+		if (!realpath(path, resolved) || strlen(resolved) >= out_bytes)
 			continue;
-		for (size_t k = 0; k < chain->count; k++)
-			if (strcmp(chain->links[k].path, resolved) == 0)
-				return vhd_fail(error, -ELOOP, "%s: is its own parent", resolved);
-		return vhd_file_open(resolved, options, file, error);
+		memcpy(out, resolved, strlen(resolved) + 1);
+		return 0;
 	}
 	return vhd_fail(error, -ENOENT,
 			"%.200s: its parent '%.200s' is not there; put it beside this file",
 			child->path, child->image.header.parent_name);
+}
+
+static int open_parent(const struct vhd_chain *chain, const struct vhd_file_options *options,
+		       char resolved[PATH_MAX], struct vhd_file **file, struct vhd_error *error)
+{
+	int rc = vhd_chain_find_parent(&chain->links[chain->count - 1], resolved, PATH_MAX, error);
+
+	for (size_t i = 0; rc == 0 && i < chain->count; i++)
+		if (strcmp(chain->links[i].path, resolved) == 0)
+			return vhd_fail(error, -ELOOP, "%s: is its own parent", resolved);
+	return rc ? rc : vhd_file_open(resolved, options, file, error);
 }
 
 int vhd_chain_open(const char *path, const struct vhd_chain_options *options,

@@ -27,8 +27,8 @@ struct vhd_chain_options {
 	bool alone;		      /* without parents */
 };
 
-/* Returns 0, or -errno with a message: -ENOENT: a parent is missing; -ESTALE: it is another one, or
- * was changed; -EBUSY: somebody writes to one of them. */
+/* Returns 0, or -errno with a message: -ENOENT: a parent is missing; -ENXIO: it is another one;
+ * -ESTALE: it was changed; -EBUSY: somebody writes to one of them. */
 int vhd_chain_open(const char *path, const struct vhd_chain_options *options,
 		   struct vhd_chain *chain, struct vhd_error *error);
 
@@ -36,6 +36,20 @@ int vhd_chain_open(const char *path, const struct vhd_chain_options *options,
  * fails. Where there is an image before, this one must be its parent. */
 int vhd_chain_add(struct vhd_chain *chain, const char *path, struct vhd_file *file,
 		  struct vhd_error *error);
+
+/* Whether parent is the image that child was made on, and unchanged since: 0; -ENXIO: another one;
+ * -ESTALE: it was changed. */
+int vhd_chain_check_parent(const struct vhd_link *child, const struct vhd_link *parent,
+			   struct vhd_error *error);
+
+/* Enters a time of the parent's into the child's header, as that of its last change; the child's
+ * file is open for writing. One sector changes. 0 or -errno. */
+int vhd_chain_set_parent_time(struct vhd_link *child, uint32_t parent_timestamp);
+
+/* The path at which the image's parent is: absolute, resolved. Returns 0, or -ENOENT with a message
+ * that says where it should be. */
+int vhd_chain_find_parent(const struct vhd_link *child, char *path, size_t path_bytes,
+			  struct vhd_error *error);
 
 /* Fills new for a child of parent at path (absolute, resolved); both strings are borrowed. From
  * then on nobody may write to the parent. Returns 0 or -errno. */

@@ -454,3 +454,56 @@ int cpuid_check(const struct cpuid_table *guest, const struct cpuid_table *host,
 	capacity_check(guest, host, &findings);
 	return findings.any ? -EOPNOTSUPP : 0;
 }
+
+/* ---- IA32_ARCH_CAPABILITIES ---- */
+
+#define EDX_ARCH_CAPABILITIES HV_BIT32(29)
+
+/* Bits that say that the processor is vulnerable: all others say that it is not, or that a control
+ * is there. */
+#define ARCH_RSBA	(UINT64_C(1) << 2)
+#define ARCH_RRSBA	(UINT64_C(1) << 19)
+#define ARCH_VULNERABLE (ARCH_RSBA | ARCH_RRSBA)
+
+static const char *const arch_capability_names[64] = {
+	[0] = "rdcl_no",
+	[1] = "ibrs_all",
+	[2] = "return predictions that keep to themselves (rsba)",
+	[3] = "skip_l1dfl_vmentry",
+	[4] = "ssb_no",
+	[5] = "mds_no",
+	[6] = "pschange_mc_no",
+	[7] = "tsx_ctrl",
+	[8] = "taa_no",
+	[13] = "sbdr_ssdp_no",
+	[14] = "fbsdp_no",
+	[15] = "psdp_no",
+	[17] = "fb_clear",
+	[19] = "return predictions that keep to themselves (rrsba)",
+	[20] = "bhi_no",
+	[24] = "pbrsb_no",
+	[26] = "gds_no",
+	[27] = "rfds_no",
+	[28] = "rfds_clear",
+	[62] = "its_no",
+};
+
+int cpuid_check_arch_capabilities(const struct cpuid_table *table, uint64_t guest, uint64_t host,
+				  char *text, size_t size)
+{
+	struct findings findings = {.text = text, .size = size};
+	uint64_t missing = (guest & ~host & ~ARCH_VULNERABLE) | (host & ~guest & ARCH_VULNERABLE);
+
+	text[0] = '\0';
+	if (!(register_read(table, LEAF_EXTENDED, 0, CPUID_EDX) & EDX_ARCH_CAPABILITIES))
+		return 0;
+	for (uint32_t bit = 0; bit < 64; bit++) {
+		if (!(missing & HV_BIT64(bit)))
+			continue;
+		if (arch_capability_names[bit])
+			finding_add(&findings, "%s", arch_capability_names[bit]);
+		else
+			finding_add(&findings, "IA32_ARCH_CAPABILITIES bit %u", bit);
+	}
+	return findings.any ? -EOPNOTSUPP : 0;
+}

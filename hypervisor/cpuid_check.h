@@ -8,6 +8,7 @@
 #define LUNAR_HYPERVISOR_CPUID_CHECK_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "hypervisor/cpuid.h"
 
@@ -18,5 +19,15 @@
  */
 int cpuid_check(const struct cpuid_table *guest, const struct cpuid_table *host, char *text,
 		size_t size);
+
+/*
+ * The same for IA32_ARCH_CAPABILITIES, which says what the processor is not vulnerable to: a guest
+ * has long chosen by it which of its defences it can do without, and does not look again. guest:
+ * the value that it was shown; host: what KVM shows guests here. Nothing is missing to a guest
+ * whose CPUID says that there is no such register. Source: Intel SDM vol. 4,
+ * IA32_ARCH_CAPABILITIES.
+ */
+int cpuid_check_arch_capabilities(const struct cpuid_table *table, uint64_t guest, uint64_t host,
+				  char *text, size_t size);
 
 #endif

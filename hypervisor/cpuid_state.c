@@ -3,7 +3,8 @@
  * Saved CPUID. See cpuid_state.h.
  *
  * Version 1: u32 vp_count, u32 tsc_khz, u32 leaves, then for each of them u32 function, index,
- * indexed (0 or 1), eax, ebx, ecx, edx.
+ * indexed (0 or 1), eax, ebx, ecx, edx; then u64 IA32_ARCH_CAPABILITIES, which the first writers of
+ * version 1 left out.
  */
 #include "hypervisor/cpuid_state.h"
 
@@ -28,6 +29,7 @@ void cpuid_state_write(const struct cpuid_state *state, struct state_writer *wri
 		state_put_u32(writer, leaf->ecx);
 		state_put_u32(writer, leaf->edx);
 	}
+	state_put_u64(writer, state->arch_capabilities);
 	state_end(writer);
 }
 
@@ -53,6 +55,8 @@ int cpuid_state_read(struct state_reader *section, struct cpuid_state *state)
 		leaf->ecx = state_get_u32(section);
 		leaf->edx = state_get_u32(section);
 	}
+	state->arch_capabilities_known = state_left(section) > 0;
+	state->arch_capabilities = state_get_u64_or(section, 0);
 	if (section->error || state->vp_count == 0 || state->tsc_khz == 0)
 		return -EPROTO;
 	return 0;

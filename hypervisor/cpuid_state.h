@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The processor that a guest was promised, as saved state: its CPUID and the frequency of its TSC.
+ * The processor that a guest was promised, as saved state: its CPUID, the frequency of its TSC, and
+ * what IA32_ARCH_CAPABILITIES says.
  */
 #ifndef LUNAR_HYPERVISOR_CPUID_STATE_H
 #define LUNAR_HYPERVISOR_CPUID_STATE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/state.h"
@@ -15,7 +17,9 @@
 struct cpuid_state {
 	uint32_t vp_count;
 	uint32_t tsc_khz;
-	struct cpuid_table table; /* cpuid_set_vp() makes a VP's of it */
+	struct cpuid_table table;     /* cpuid_set_vp() makes a VP's of it */
+	bool arch_capabilities_known; /* not told by an older version */
+	uint64_t arch_capabilities;
 };
 
 /* Writes one section. */

@@ -226,6 +226,7 @@ static int partition_create(const struct engine_config *config, struct engine_pa
 			 : kvm_cpuid_offer(made->kvm_fd, config->vp_count, made->cpuid, error);
 	if (result)
 		goto err_destroy;
+	made->arch_capabilities = kvm_arch_capabilities_offer(made->kvm_fd);
 	result = machine_make(made);
 	if (!result)
 		result = vps_make(made);

@@ -14,6 +14,7 @@
 #include "hypervisor/cpuid_check.h"
 #include "hypervisor/cpuid_state.h"
 #include "hypervisor/engine_kvm_internal.h"
+#include "hypervisor/kvm_msrs.h"
 
 /* What KVM takes as the same frequency (tsc_tolerance_ppm). */
 #define TSC_TOLERANCE_PPM 250
@@ -67,6 +68,22 @@ int kvm_cpuid_offer(int kvm_fd, uint32_t vp_count, struct cpuid_table *table,
 	return result;
 }
 
+/* What a new VP has; 0, which promises nothing, where KVM does not tell. */
+uint64_t kvm_arch_capabilities_offer(int kvm_fd)
+{
+	struct kvm_msrs *msrs = calloc(1, sizeof(*msrs) + sizeof(msrs->entries[0]));
+	uint64_t value = 0;
+
+	if (msrs && kvm_has(kvm_fd, KVM_CAP_GET_MSR_FEATURES)) {
+		msrs->nmsrs = 1;
+		msrs->entries[0].index = KVM_MSR_ARCH_CAPABILITIES;
+		if (kvm_ioctl_value(kvm_fd, KVM_GET_MSRS, (unsigned long)msrs) == 1)
+			value = msrs->entries[0].data;
+	}
+	free(msrs);
+	return value;
+}
+
 int kvm_cpu_save(struct engine_partition *partition, struct state_writer *writer)
 {
 	struct cpuid_state *state = calloc(1, sizeof(*state));
@@ -76,6 +93,7 @@ int kvm_cpu_save(struct engine_partition *partition, struct state_writer *writer
 	state->vp_count = partition->config.vp_count;
 	state->tsc_khz = partition->tsc_khz;
 	state->table = *partition->cpuid;
+	state->arch_capabilities = partition->arch_capabilities;
 	cpuid_set_vp(&state->table, 0, state->vp_count);
 	cpuid_state_write(state, writer);
 	free(state);
@@ -130,6 +148,10 @@ static int promise_check(int kvm_fd, const struct cpuid_state *state, struct cpu
 	if (result)
 		return result;
 	result = cpuid_check(&state->table, offer, missing, sizeof(missing));
+	if (!result && state->arch_capabilities_known)
+		result = cpuid_check_arch_capabilities(&state->table, state->arch_capabilities,
+						       kvm_arch_capabilities_offer(kvm_fd), missing,
+						       sizeof(missing));
 	if (result)
 		return vm_error_set(error, EXIT_CANNOT_MOVE, result,
 				    "this host's processor lacks what the guest was promised: %s",

@@ -64,7 +64,8 @@ struct engine_partition {
 	int line_fds[KVM_LINE_COUNT]; /* -1: not asked for */
 	struct kvm_run_control control;
 	struct kvm_dirty_state dirty;
-	struct cpuid_table *cpuid; /* what the VPs show, but for their APIC ids */
+	struct cpuid_table *cpuid;  /* what the VPs show, but for their APIC ids */
+	uint64_t arch_capabilities; /* IA32_ARCH_CAPABILITIES, as the guest is shown it */
 	uint32_t tsc_khz; /* the VPs'; noted, as KVM answers only while a VP does not run */
 	size_t vp_count;  /* made so far */
 	struct kvm_vp vps[];
@@ -120,6 +121,7 @@ int kvm_partition_restore(struct engine_partition *partition, struct state_reade
 			  struct vm_error *error);
 
 /* engine_kvm_cpu.c */
+uint64_t kvm_arch_capabilities_offer(int kvm_fd);
 /* What this host offers a partition of vp_count VPs. Returns 0 or -errno with *error. */
 int kvm_cpuid_offer(int kvm_fd, uint32_t vp_count, struct cpuid_table *table,
 		    struct vm_error *error);

@@ -21,7 +21,6 @@
 
 #include "base/deadline.h"
 #include "base/log.h"
-#include "hypervisor/cpuid_check.h"
 #include "hypervisor/engine_kvm_internal.h"
 #include "hypervisor/kvm_state.h"
 #include "wire/tlfs.h"
@@ -304,6 +303,9 @@ static int state_apply(struct engine_partition *partition, const struct kvm_stat
 	int result = 0;
 
 	*partition->cpuid = state->cpuid.table; /* the source's, to the guest's end */
+	for (uint32_t i = 0; i < state->vps[0].msr_count; i++)
+		if (state->vps[0].msrs[i].index == KVM_MSR_ARCH_CAPABILITIES)
+			partition->arch_capabilities = state->vps[0].msrs[i].data;
 	for (uint32_t i = 0; i < state->vp_count && !result; i++)
 		result = vp_restore_early(&partition->vps[i], state, error);
 	if (!result)
@@ -323,7 +325,8 @@ static int promise_check(const struct engine_partition *partition, const struct 
 			 struct vm_error *error)
 {
 	char missing[VM_MESSAGE_BYTES / 2];
-	int result = cpuid_check(&state->cpuid.table, partition->cpuid, missing, sizeof(missing));
+	int result = kvm_state_check_promise(state, partition->cpuid, partition->arch_capabilities,
+					     missing, sizeof(missing));
 
 	return result ? vm_error_set(error, EXIT_CANNOT_MOVE, result,
 				     "this host's processor lacks what the guest was promised: %s",

@@ -37,6 +37,8 @@ struct kvm_msr_range {
 extern const struct kvm_msr_range kvm_msr_ranges[];
 extern const size_t kvm_msr_range_count;
 
+#define KVM_MSR_ARCH_CAPABILITIES 0x10au
+
 /* The range that holds index; NULL: not part of the state. */
 const struct kvm_msr_range *kvm_msr_find(uint32_t index);
 

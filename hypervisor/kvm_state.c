@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "hypervisor/cpuid_check.h"
 
 #define TAG_CLOCK STATE_TAG('C', 'L', 'C', 'K')
 #define TAG_CHIP  STATE_TAG('C', 'H', 'I', 'P')
@@ -331,4 +332,27 @@ int kvm_state_read(struct state_reader *reader, uint32_t vp_count, struct kvm_st
 	}
 	*state = made;
 	return 0;
+}
+
+/* ---- what was promised ---- */
+
+static int vp_check_promise(const struct kvm_vp_state *vp, const struct cpuid_table *promised,
+			    uint64_t host_capabilities, char *text, size_t size)
+{
+	for (uint32_t i = 0; i < vp->msr_count; i++)
+		if (vp->msrs[i].index == KVM_MSR_ARCH_CAPABILITIES)
+			return cpuid_check_arch_capabilities(promised, vp->msrs[i].data,
+							     host_capabilities, text, size);
+	return 0;
+}
+
+int kvm_state_check_promise(const struct kvm_state *state, const struct cpuid_table *host,
+			    uint64_t host_capabilities, char *text, size_t size)
+{
+	const struct cpuid_table *promised = &state->cpuid.table;
+	int result = cpuid_check(promised, host, text, size);
+
+	for (uint32_t i = 0; i < state->vp_count && !result; i++)
+		result = vp_check_promise(&state->vps[i], promised, host_capabilities, text, size);
+	return result;
 }

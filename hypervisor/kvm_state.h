@@ -78,4 +78,12 @@ void kvm_vp_state_write(const struct kvm_vp_state *vp, struct state_writer *writ
  */
 int kvm_state_read(struct state_reader *reader, uint32_t vp_count, struct kvm_state **state);
 
+/*
+ * Whether a host can keep what the state promised its guest: host, host_capabilities: the CPUID and
+ * IA32_ARCH_CAPABILITIES that it offers. Every VP's register counts, not what the state says of it
+ * elsewhere. Returns 0, or -EOPNOTSUPP with what is missing in text, as cpuid_check().
+ */
+int kvm_state_check_promise(const struct kvm_state *state, const struct cpuid_table *host,
+			    uint64_t host_capabilities, char *text, size_t size);
+
 #endif

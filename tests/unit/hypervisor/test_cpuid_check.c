@@ -177,6 +177,44 @@ static void a_long_list_is_cut_and_says_so(void **state)
 
 /* ---- saved ---- */
 
+/* ---- IA32_ARCH_CAPABILITIES ---- */
+
+static int check_capabilities(uint64_t promised, uint64_t here)
+{
+	return cpuid_check_arch_capabilities(&guest, promised, here, text, sizeof(text));
+}
+
+/* A guest that was told that it needs no defence has none. */
+static void invulnerability_that_was_promised_must_be_here(void **state)
+{
+	(void)state;
+	guest.leaves[2].edx |= UINT32_C(1) << 29;
+	assert_int_equal(check_capabilities(0x6b, 0x6b), 0);
+	assert_string_equal(text, "");
+	assert_int_equal(check_capabilities(0x6b, UINT64_MAX & ~UINT64_C(0x80004)), 0);
+	assert_int_equal(check_capabilities(0x6b, 0x4a), -EOPNOTSUPP);
+	assert_string_equal(text, "rdcl_no, mds_no");
+	assert_int_equal(check_capabilities(UINT64_C(1) << 62 | UINT64_C(1) << 40, 0), -EOPNOTSUPP);
+	assert_string_equal(text, "IA32_ARCH_CAPABILITIES bit 40, its_no");
+}
+
+static void vulnerability_that_was_not_told_must_not_be_here(void **state)
+{
+	(void)state;
+	guest.leaves[2].edx |= UINT32_C(1) << 29;
+	assert_int_equal(check_capabilities(0, 4), -EOPNOTSUPP);
+	assert_non_null(strstr(text, "rsba"));
+	assert_int_equal(check_capabilities(4, 0), 0);
+	assert_int_equal(check_capabilities(4, 4), 0);
+}
+
+static void capabilities_that_the_guest_cannot_read_do_not_count(void **state)
+{
+	(void)state;
+	assert_int_equal(check_capabilities(UINT64_MAX, 0), 0);
+	assert_string_equal(text, "");
+}
+
 static struct cpuid_state state_in, state_out;
 
 static void golden_make(struct state_writer *writer)
@@ -184,6 +222,7 @@ static void golden_make(struct state_writer *writer)
 	memset(&state_in, 0, sizeof(state_in));
 	state_in.vp_count = 4;
 	state_in.tsc_khz = 2596128;
+	state_in.arch_capabilities = UINT64_C(0x400000000000006b);
 	leaf_put(&state_in.table, (struct cpuid_leaf){.function = 7,
 						      .index = 1,
 						      .indexed = true,
@@ -197,10 +236,11 @@ static void golden_make(struct state_writer *writer)
 }
 
 static const uint8_t golden[] = {
-	'C',  'P',  'U',  'I',	1,    0,    1,	  0, 40, 0, 0, 0, /* version, readable by, length */
+	'C',  'P',  'U',  'I',	1,    0,    1,	  0, 48, 0, 0, 0, /* version, readable by, length */
 	4,    0,    0,	  0,	0x20, 0x9d, 0x27, 0, 1,	 0, 0, 0, /* VPs, kHz, leaves */
 	7,    0,    0,	  0,	1,    0,    0,	  0, 1,	 0, 0, 0, /* function, index, indexed */
-	0x44, 0x33, 0x22, 0x11, 2,    0,    0,	  0, 3,	 0, 0, 0, 4, 0, 0, 0,
+	0x44, 0x33, 0x22, 0x11, 2,    0,    0,	  0, 3,	 0, 0, 0,
+	4,    0,    0,	  0,	0x6b, 0,    0,	  0, 0,	 0, 0, 0x40, /* IA32_ARCH_CAPABILITIES */
 };
 
 static int state_read(const void *bytes, size_t length)
@@ -231,6 +271,22 @@ static void saved_cpuid_has_its_bytes(void **state)
 	assert_int_equal(state_out.table.count, 1);
 	assert_int_equal(state_out.table.leaves[0].eax, 0x11223344);
 	assert_true(state_out.table.leaves[0].indexed);
+	assert_true(state_out.arch_capabilities_known);
+	assert_int_equal(state_out.arch_capabilities, UINT64_C(0x400000000000006b));
+}
+
+/* As the first writers left it. */
+static void saved_cpuid_may_end_before_the_capabilities(void **state)
+{
+	uint8_t bytes[sizeof(golden) - 8];
+
+	(void)state;
+	memcpy(bytes, golden, sizeof(bytes));
+	bytes[8] -= 8;
+	assert_int_equal(state_read(bytes, sizeof(bytes)), 0);
+	assert_int_equal(state_out.tsc_khz, 2596128);
+	assert_false(state_out.arch_capabilities_known);
+	assert_int_equal(state_out.arch_capabilities, 0);
 }
 
 static void a_cut_cpuid_is_refused(void **state)
@@ -243,6 +299,8 @@ static void a_cut_cpuid_is_refused(void **state)
 		assert_true(state_read(bytes, length) < 0);
 		if (length < 12)
 			continue;
+		if (length == sizeof(golden) - 8)
+			continue;		   /* an older one */
 		bytes[8] = (uint8_t)(length - 12); /* as a section that is whole */
 		assert_int_equal(state_read(bytes, length), -EPROTO);
 	}
@@ -294,7 +352,11 @@ int main(void)
 		cmocka_unit_test_setup(the_xsave_area_must_be_large_enough, setup),
 		cmocka_unit_test_setup(hyperv_features_are_compared_too, setup),
 		cmocka_unit_test_setup(a_long_list_is_cut_and_says_so, setup),
+		cmocka_unit_test_setup(invulnerability_that_was_promised_must_be_here, setup),
+		cmocka_unit_test_setup(vulnerability_that_was_not_told_must_not_be_here, setup),
+		cmocka_unit_test_setup(capabilities_that_the_guest_cannot_read_do_not_count, setup),
 		cmocka_unit_test(saved_cpuid_has_its_bytes),
+		cmocka_unit_test(saved_cpuid_may_end_before_the_capabilities),
 		cmocka_unit_test(a_cut_cpuid_is_refused),
 		cmocka_unit_test(hostile_counts_of_cpuid_are_refused),
 		cmocka_unit_test(a_newer_cpuid_is_read_where_it_says_so),

@@ -421,9 +421,36 @@ static void every_cut_is_refused(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+/* What counts is what would be written into the VPs, whatever the state says of it before. */
+static void promise_is_read_off_every_vp(void **state)
+{
+	struct cpuid_table host;
+	char text[128];
+
+	(void)state;
+	cpuid.table.count = 1;
+	cpuid.table.leaves[0] =
+		(struct cpuid_leaf){.function = 7, .indexed = true, .edx = UINT32_C(1) << 29};
+	host = cpuid.table;
+	head_write();
+	vp_write(0);
+	msr_put(KVM_MSR_ARCH_CAPABILITIES, 0x21);
+	vp_write(1);
+	assert_int_equal(read_back(), 0);
+	assert_int_equal(kvm_state_check_promise(read_state, &host, 0x21, text, sizeof(text)), 0);
+	assert_int_equal(kvm_state_check_promise(read_state, &host, 0x20, text, sizeof(text)),
+			 -EOPNOTSUPP);
+	assert_string_equal(text, "rdcl_no");
+	host.leaves[0].edx = 0;
+	assert_int_equal(kvm_state_check_promise(read_state, &host, 0x21, text, sizeof(text)),
+			 -EOPNOTSUPP);
+	assert_string_equal(text, "arch_capabilities");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		TEST(promise_is_read_off_every_vp),
 		TEST(what_is_written_is_read),
 		TEST(small_sections_have_their_bytes),
 		TEST(msrs_that_are_no_state_are_refused),

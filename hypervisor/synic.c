@@ -25,7 +25,9 @@
 
 /*
  * Saved state: u32 VP count, then a section a VP, in order: u64 SCONTROL, SIMP, SIEFP, u32 count of
- * messages, a blob each. A guest is not listened to while a few thousand messages wait for it.
+ * messages, a blob each. A guest is not listened to while a few thousand messages wait for it; a
+ * message of a few bytes in the state takes some hundred here, so their number is bounded over all
+ * VPs.
  */
 #define STATE_VERSION	   1
 #define STATE_VP	   STATE_TAG('S', 'Y', 'V', 'P')
@@ -332,10 +334,12 @@ int synic_save(struct synic *synic, struct state_writer *writer)
 	return writer->error;
 }
 
-static int queue_restore(struct synic_vp *vp, struct state_reader *section)
+/* room: how many messages all VPs together may still have. */
+static int queue_restore(struct synic_vp *vp, struct state_reader *section, uint32_t *room)
 {
-	uint32_t count = state_get_bounded(section, STATE_MAX_MESSAGES);
+	uint32_t count = state_get_bounded(section, *room);
 
+	*room -= count;
 	for (uint32_t i = 0; i < count; i++) {
 		size_t length;
 		const void *bytes = state_get_blob(section, HV_MESSAGE_PAYLOAD_BYTES, &length);
@@ -349,7 +353,7 @@ static int queue_restore(struct synic_vp *vp, struct state_reader *section)
 
 /* The registers are set with no eye to what was before: the pages hold what the guest left there.
  */
-static int vp_restore(struct synic_vp *vp, struct state_reader *section)
+static int vp_restore(struct synic_vp *vp, struct state_reader *section, uint32_t *room)
 {
 	struct engine_synic registers;
 	int result = state_check_version(section, STATE_VERSION);
@@ -361,7 +365,7 @@ static int vp_restore(struct synic_vp *vp, struct state_reader *section)
 	registers.scontrol = state_get_u64(section);
 	registers.simp = state_get_u64(section);
 	registers.siefp = state_get_u64(section);
-	result = queue_restore(vp, section);
+	result = queue_restore(vp, section, room);
 	if (result)
 		return result;
 	pthread_mutex_lock(&vp->lock);
@@ -374,6 +378,7 @@ static int vp_restore(struct synic_vp *vp, struct state_reader *section)
 
 int synic_restore(struct synic *synic, struct state_reader *section)
 {
+	uint32_t room = STATE_MAX_MESSAGES;
 	struct state_reader part;
 	int result = state_check_version(section, STATE_VERSION);
 
@@ -381,7 +386,7 @@ int synic_restore(struct synic *synic, struct state_reader *section)
 	if (!result && state_get_u32(section) != synic->vp_count)
 		result = -EPROTO;
 	for (uint32_t i = 0; i < synic->vp_count && !result; i++)
-		result = state_next(section, &part) == 1 ? vp_restore(&synic->vps[i], &part)
+		result = state_next(section, &part) == 1 ? vp_restore(&synic->vps[i], &part, &room)
 							 : -EPROTO;
 	return result;
 }

@@ -438,6 +438,36 @@ static void other_count_of_vps_or_endless_messages_are_refused(void **state)
 	state_writer_fini(&writer);
 }
 
+/* Few bytes each, and some hundred of memory: what each VP could have, all together cannot. */
+static void messages_of_all_vps_are_bounded_together(void **state)
+{
+	const uint32_t counts[][2] = {{40000, 25536}, {40000, 25537}, {65536, 0}, {65536, 1}};
+
+	(void)state;
+	for (size_t i = 0; i < 4; i++) {
+		struct state_writer writer;
+		bool fits = counts[i][0] + counts[i][1] <= 65536;
+
+		state_writer_init(&writer);
+		state_begin(&writer, SYNIC_STATE_TAG, 1, 1);
+		state_put_u32(&writer, VPS);
+		for (uint32_t vp = 0; vp < VPS; vp++) {
+			state_begin(&writer, STATE_TAG('S', 'Y', 'V', 'P'), 1, 1);
+			for (int n = 0; n < 3; n++)
+				state_put_u64(&writer, 0);
+			state_put_u32(&writer, counts[i][vp]);
+			for (uint32_t n = 0; n < counts[i][vp]; n++)
+				state_put_blob(&writer, "", 0);
+			state_end(&writer);
+		}
+		state_end(&writer);
+		assert_int_equal(state_writer_result(&writer), 0);
+		synic_renew();
+		assert_int_equal(restore_bytes(writer.bytes, writer.length), fits ? 0 : -EPROTO);
+		state_writer_fini(&writer);
+	}
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -462,6 +492,7 @@ int main(void)
 		TEST(paused_synic_leaves_guest_memory_alone),
 		TEST(cut_or_newer_section_is_refused),
 		TEST(other_count_of_vps_or_endless_messages_are_refused),
+		TEST(messages_of_all_vps_are_bounded_together),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -77,9 +77,9 @@ void vsp_client_disconnect(struct vsp_client *client)
 static void on_lost(void *ctx, const char *why)
 {
 	struct vsp_client *client = ctx;
-
 	bool was_ready = client->ready;
 
+	vsp_devices_mark_dirty(client);
 	vsp_client_disconnect(client);
 	if (vsp_recover_begin(client)) {
 		if (was_ready)

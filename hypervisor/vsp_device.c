@@ -18,6 +18,7 @@
 #include "hypervisor/vsp_link.h"
 #include "vmbus/event_signal.h"
 #include "vmbus/gpadl.h"
+#include "vmbus/guest_memory.h"
 #include "vmbus/server.h"
 #include "wire/vmbus.h"
 
@@ -550,6 +551,23 @@ void vsp_device_orphan(struct vsp_client *client)
 	nic->client = NULL;
 	vsp_device_run_deferred(nic);
 	vmbus_device_rescind(nic->device); /* may free it */
+}
+
+void vsp_devices_mark_dirty(const struct vsp_client *client)
+{
+	const struct vsp_device *nic;
+	const struct nic_gpadl *lent;
+
+	LIST_FOREACH(nic, &client->devices, link)
+	{
+		LIST_FOREACH(lent, &nic->gpadls, link)
+		{
+			for (size_t i = 0; i < lent->gpadl->page_count; i++)
+				guest_memory_mark_dirty(client->config.memory,
+							lent->gpadl->gpns[i] << GUEST_PAGE_SHIFT,
+							GUEST_PAGE_SIZE);
+		}
+	}
 }
 
 void vsp_devices_free(struct vsp_client *client)

@@ -613,6 +613,26 @@ static void dead_netvspd_unplugs_the_nic(void **state)
 	assert_unplugged();
 }
 
+/* It may have been killed between a write and the mark of it: a VM that is being copied would leave
+ * that page behind. */
+static void what_a_dead_netvspd_could_write_is_dirty(void **state)
+{
+	struct message open = {0};
+	uint64_t dirty;
+
+	(void)state;
+	guest_opens_channel(&open);
+	fds_close(&open);
+	assert_int_equal(guest_memory_dirty_fetch_and_clear(bench.memory, 0, &dirty, 1), 0);
+	close(bench.peer);
+	bench.peer = -1;
+	for (int i = 0; i < 20; i++)
+		run();
+	assert_int_equal(guest_memory_dirty_fetch_and_clear(bench.memory, 0, &dirty, 1), 0);
+	assert_int_equal(dirty & (UINT64_C(0xff) << 16), UINT64_C(0xff) << 16);
+	assert_unplugged();
+}
+
 static void answer_to_nothing_ends_the_connection(void **state)
 {
 	struct message open = {0};
@@ -783,6 +803,7 @@ int main(void)
 		CONNECTED(sub_channels_are_offered_as_many_as_asked),
 		CONNECTED(state_and_statistics_are_shown),
 		CONNECTED(dead_netvspd_unplugs_the_nic),
+		CONNECTED(what_a_dead_netvspd_could_write_is_dirty),
 		CONNECTED(answer_to_nothing_ends_the_connection),
 		CONNECTED(message_with_a_wrong_length_ends_the_connection),
 		CONNECTED(short_notification_is_passed_over),

@@ -146,6 +146,16 @@ static json_t *certificate_json(const struct tls_files_certificate *certificate)
 			 (json_int_t)certificate->not_after);
 }
 
+static json_t *crl_json(const struct tls_files_crl *crl)
+{
+	if (!crl->present)
+		return json_null();
+	return json_pack("{ss ss* sI sI so}", "file", crl->file, "issuer", crl->issuer, "revoked",
+			 (json_int_t)crl->revoked, "this_update", (json_int_t)crl->this_update,
+			 "next_update",
+			 crl->next_update < 0 ? json_null() : json_integer(crl->next_update));
+}
+
 static json_t *report_json(const struct tls_files_report *report)
 {
 	json_t *problem = json_null();
@@ -154,9 +164,10 @@ static json_t *report_json(const struct tls_files_report *report)
 		problem = json_pack("{si ss ss*}", "code", (int)report->error.code, "phrase",
 				    exit_code_phrase(report->error.code), "message",
 				    report->error.message);
-	return json_pack("{ss sb so so so}", "directory", report->directory, "usable",
+	return json_pack("{ss sb so so so so}", "directory", report->directory, "usable",
 			 (int)report->usable, "ca", certificate_json(&report->ca), "host",
-			 certificate_json(&report->host), "error", problem);
+			 certificate_json(&report->host), "crl", crl_json(&report->crl), "error",
+			 problem);
 }
 
 static void print_certificate(FILE *out, const char *label,
@@ -183,6 +194,24 @@ static void print_certificate(FILE *out, const char *label,
 	fprintf(out, "%-9s %s\n%-9s %s\n", "  until", until, "  sha256", certificate->fingerprint);
 }
 
+/* What was revoked. Nothing where there is no such list. */
+static void print_crl(FILE *out, const struct tls_files_crl *crl)
+{
+	char text[TLS_FILES_NAME_BYTES], until[32] = "-";
+	time_t next = (time_t)crl->next_update;
+	struct tm parts;
+
+	if (!crl->present)
+		return;
+	fprintf(out, "%-9s %s: %u certificate%s\n", "revoked", crl->file, crl->revoked,
+		crl->revoked == 1 ? "" : "s");
+	output_copy_printable(text, sizeof(text), crl->issuer);
+	fprintf(out, "%-9s %s\n", "  issuer", text);
+	if (crl->next_update >= 0 && gmtime_r(&next, &parts))
+		strftime(until, sizeof(until), "%Y-%m-%d %H:%M:%S UTC", &parts);
+	fprintf(out, "%-9s %s\n", "  until", until);
+}
+
 static enum exit_code show(const struct command_context *context, const char *folder,
 			   struct cli_error *error)
 {
@@ -201,6 +230,7 @@ static enum exit_code show(const struct command_context *context, const char *fo
 		fprintf(context->out, "%-9s %s\n", "folder", report->directory);
 		print_certificate(context->out, "host", &report->host);
 		print_certificate(context->out, "ca", &report->ca);
+		print_crl(context->out, &report->crl);
 		if (code == EXIT_OK)
 			fprintf(context->out, "Good for moves between hosts of this CA.\n");
 	}

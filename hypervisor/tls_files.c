@@ -462,15 +462,21 @@ int tls_files_install(const char *from, const char *to, bool replace, struct vm_
 		{TLS_FILES_CA_CERT, S_IRUSR | S_IWUSR | S_IRGRP | S_IROTH},
 		{TLS_FILES_HOST_KEY, S_IRUSR | S_IWUSR},
 		{TLS_FILES_HOST_CERT, S_IRUSR | S_IWUSR | S_IRGRP | S_IROTH},
+		{TLS_FILES_CRL, S_IRUSR | S_IWUSR | S_IRGRP | S_IROTH},
 	};
+	size_t count = sizeof(files) / sizeof(files[0]);
 	struct migration_tls_credentials *credentials = NULL;
 	char path[PATH_MAX];
 	int rc = migration_tls_credentials_load(from, &credentials, error);
 
 	migration_tls_credentials_free(rc == 0 ? credentials : NULL);
+	if (rc == 0)
+		rc = path_make(path, from, TLS_FILES_CRL, error);
+	if (rc == 0 && access(path, F_OK) < 0)
+		count--;
 	if (!to)
 		to = migration_tls_directory();
-	for (size_t i = 0; rc == 0 && !replace && i < sizeof(files) / sizeof(files[0]); i++) {
+	for (size_t i = 0; rc == 0 && !replace && i < count; i++) {
 		rc = path_make(path, to, files[i].file, error);
 		if (rc == 0 && access(path, F_OK) == 0)
 			rc = vm_error_set(error, EXIT_EXISTS, -EEXIST,
@@ -478,7 +484,7 @@ int tls_files_install(const char *from, const char *to, bool replace, struct vm_
 	}
 	if (rc == 0)
 		rc = directories_make(to, error);
-	for (size_t i = 0; rc == 0 && i < sizeof(files) / sizeof(files[0]); i++)
+	for (size_t i = 0; rc == 0 && i < count; i++)
 		rc = file_copy(from, to, files[i].file, files[i].mode, error);
 	return rc;
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The files of a TLS directory (ca.crt, host.crt, host.key): making them for a lab, and saying what
- * is in them. Keys are ECDSA P-256, in PEM (PKCS #8); key files are made with mode 0600, and no
- * file that exists is replaced unless it was asked for.
+ * The files of a TLS directory (ca.crt, host.crt, host.key; crl.pem, a CA's list of certificates
+ * that it has revoked, may be there too): making them for a lab, and saying what is in them. Keys
+ * are ECDSA P-256, in PEM (PKCS #8); key files are made with mode 0600, and no file that exists is
+ * replaced unless it was asked for.
  */
 #ifndef LUNAR_HYPERVISOR_TLS_FILES_H
 #define LUNAR_HYPERVISOR_TLS_FILES_H
@@ -17,6 +18,7 @@
 #define TLS_FILES_CA_KEY     "ca.key" /* of a lab CA: keep it off the hosts */
 #define TLS_FILES_HOST_CERT  "host.crt"
 #define TLS_FILES_HOST_KEY   "host.key"
+#define TLS_FILES_CRL	     "crl.pem" /* optional */
 #define TLS_FILES_MAX_NAMES  32
 #define TLS_FILES_NAME_BYTES 256
 #define TLS_FILES_PATH_BYTES 1024
@@ -41,9 +43,10 @@ int tls_files_make_host_between(const char *ca_directory, const char *directory,
 				int64_t not_after, struct vm_error *error);
 
 /*
- * Copies ca.crt, host.crt and host.key from one directory to another (NULL: the one in force; made
- * where it is missing), after they were found usable: each appears whole, or not at all. replace:
- * over what is there. Returns 0, or -errno with *error (-EEXIST: there are some).
+ * Copies ca.crt, host.crt, host.key, and crl.pem where there is one, from one directory to another
+ * (NULL: the one in force; made where it is missing), after they were found usable: each appears
+ * whole, or not at all. replace: over what is there; a crl.pem stays where no other comes. Returns
+ * 0, or -errno with *error (-EEXIST: there are some).
  */
 int tls_files_install(const char *from, const char *to, bool replace, struct vm_error *error);
 
@@ -59,10 +62,20 @@ struct tls_files_certificate {
 	int64_t not_after;
 };
 
+struct tls_files_crl {
+	bool present;
+	char file[TLS_FILES_PATH_BYTES];
+	char issuer[TLS_FILES_NAME_BYTES]; /* of the file's first list, as all below */
+	uint32_t revoked;		   /* certificates */
+	int64_t this_update;		   /* Unix seconds */
+	int64_t next_update;		   /* -1: not said */
+};
+
 struct tls_files_report {
 	char directory[TLS_FILES_PATH_BYTES];
 	struct tls_files_certificate ca;
 	struct tls_files_certificate host;
+	struct tls_files_crl crl;
 	bool usable;	       /* a move would work with these, as far as this host can tell */
 	struct vm_error error; /* where it is not: the first reason, and what to do */
 };

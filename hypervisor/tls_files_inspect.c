@@ -79,6 +79,38 @@ out_free:
 	gnutls_free(pem.data);
 }
 
+/* The same for the list of revoked ones. */
+static void crl_look(const char *directory, struct tls_files_crl *to)
+{
+	gnutls_datum_t pem = {0};
+	gnutls_datum_t text = {0};
+	gnutls_x509_crl_t crl;
+	int count;
+
+	if ((size_t)snprintf(to->file, sizeof(to->file), "%s/%s", directory, TLS_FILES_CRL) >=
+	    sizeof(to->file))
+		return;
+	if (gnutls_load_file(to->file, &pem) < 0)
+		return;
+	if (gnutls_x509_crl_init(&crl) < 0)
+		goto out_free;
+	if (gnutls_x509_crl_import(crl, &pem, GNUTLS_X509_FMT_PEM) < 0)
+		goto out_deinit;
+	to->present = true;
+	if (gnutls_x509_crl_get_issuer_dn3(crl, &text, 0) == 0) {
+		text_take(to->issuer, sizeof(to->issuer), &text);
+		gnutls_free(text.data);
+	}
+	count = gnutls_x509_crl_get_crt_count(crl);
+	to->revoked = count > 0 ? (uint32_t)count : 0;
+	to->this_update = (int64_t)gnutls_x509_crl_get_this_update(crl);
+	to->next_update = (int64_t)gnutls_x509_crl_get_next_update(crl);
+out_deinit:
+	gnutls_x509_crl_deinit(crl);
+out_free:
+	gnutls_free(pem.data);
+}
+
 int tls_files_inspect(const char *directory, struct tls_files_report *report)
 {
 	struct migration_tls_credentials *credentials;
@@ -90,6 +122,7 @@ int tls_files_inspect(const char *directory, struct tls_files_report *report)
 	snprintf(report->directory, sizeof(report->directory), "%s", directory);
 	certificate_look(directory, TLS_FILES_CA_CERT, &report->ca);
 	certificate_look(directory, TLS_FILES_HOST_CERT, &report->host);
+	crl_look(directory, &report->crl);
 	rc = migration_tls_credentials_load(directory, &credentials, &report->error);
 	if (rc == 0) {
 		report->usable = true;

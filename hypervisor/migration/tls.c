@@ -312,6 +312,7 @@ int migration_tls_verify(gnutls_session_t session)
 	const gnutls_datum_t *raw;
 	unsigned int count = 0;
 	gnutls_x509_crt_t certificate;
+	bool named = false;
 
 	raw = gnutls_certificate_get_peers(session, &count);
 	if (!raw || count == 0)
@@ -319,10 +320,12 @@ int migration_tls_verify(gnutls_session_t session)
 	if (gnutls_x509_crt_init(&certificate) < 0)
 		return GNUTLS_E_MEMORY_ERROR;
 	if (gnutls_x509_crt_import(certificate, &raw[0], GNUTLS_X509_FMT_DER) == 0)
-		tls_certificate_name(certificate, tls->peer_name, sizeof(tls->peer_name));
+		named = tls_certificate_name(certificate, tls->peer_name, sizeof(tls->peer_name));
 	gnutls_x509_crt_deinit(certificate);
 	if (gnutls_certificate_verify_peers(session, wanted, tls->accepting ? 1 : 2, &status) < 0)
 		status |= GNUTLS_CERT_INVALID;
+	if (!named)
+		status |= TLS_VERDICT_NAMELESS;
 	tls->verdict = status;
 	return status == 0 ? 0 : GNUTLS_E_CERTIFICATE_VERIFICATION_ERROR;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * TLS 1.3 between the hosts of a move, and nothing older: both ends show a certificate of the CA in
- * their TLS directory ($LUNAR_TLS_DIR, else /etc/lunar/tls: ca.crt, host.crt, host.key), and the
+ * their TLS directory ($LUNAR_TLS_DIR, else /etc/lunar/tls: ca.crt, host.crt, host.key) that is not
+ * among those which crl.pem there says were revoked (where there is one), and the
  * one that dials checks that the other's is made out to the name or address that it dialled. No
  * session tickets, no renegotiation, no compression.
  *
@@ -31,7 +32,8 @@ const char *migration_tls_directory(void);
 /*
  * Loads a directory's files (NULL: the one in force). Returns 0, or -errno with *error
  * (EXIT_NOT_TRUSTED, one line that names the file and says what to do: missing, unreadable, the key
- * readable by others, expired, not yet valid, not of this CA, key and certificate no pair). The
+ * readable by others, expired, not yet valid, not of this CA, revoked, without a name, key and
+ * certificate no pair, a list of revoked ones that is out of date or another CA's). The
  * credentials outlive every connection made with them; read-only, so threads may share them.
  */
 int migration_tls_credentials_load(const char *directory,

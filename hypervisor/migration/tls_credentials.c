@@ -42,6 +42,8 @@ static const struct {
 	{GNUTLS_CERT_NOT_ACTIVATED, GNUTLS_A_CERTIFICATE_EXPIRED,
 	 "it is not valid yet (do the hosts' clocks agree?)"},
 	{GNUTLS_CERT_UNEXPECTED_OWNER, GNUTLS_A_BAD_CERTIFICATE, "it is made out to another name"},
+	{TLS_VERDICT_NAMELESS, GNUTLS_A_BAD_CERTIFICATE,
+	 "it names no host (it needs a subjectAltName)"},
 	{GNUTLS_CERT_PURPOSE_MISMATCH, GNUTLS_A_UNSUPPORTED_CERTIFICATE,
 	 "it is not for this use (both serverAuth and clientAuth are needed)"},
 	{GNUTLS_CERT_INSECURE_ALGORITHM, GNUTLS_A_UNSUPPORTED_CERTIFICATE,
@@ -126,20 +128,23 @@ void tls_text_clean(char *text)
 	}
 }
 
-void tls_certificate_name(gnutls_x509_crt_t certificate, char *name, size_t size)
+bool tls_certificate_name(gnutls_x509_crt_t certificate, char *name, size_t size)
 {
 	bool end = false;
 	size_t length = size;
 
 	for (unsigned int i = 0; !end && i < TLS_FILES_MAX_NAMES; i++) {
 		if (tls_certificate_san(certificate, i, &end, name, size))
-			return;
+			return true;
 	}
 	if (gnutls_x509_crt_get_dn_by_oid(certificate, GNUTLS_OID_X520_COMMON_NAME, 0, 0, name,
 					  &length) < 0 ||
-	    length == 0)
+	    length == 0 || !*name) {
 		snprintf(name, size, "unnamed");
+		return false;
+	}
 	tls_text_clean(name);
+	return true;
 }
 
 /* ---- files ---- */
@@ -201,15 +206,22 @@ static void content_free(gnutls_datum_t *content)
 	content->data = NULL;
 }
 
-/* The three files, as they lie there. */
+/* The files, as they lie there. */
 struct tls_material {
 	char ca_path[PATH_MAX];
 	char cert_path[PATH_MAX];
 	char key_path[PATH_MAX];
+	char crl_path[PATH_MAX];
 	gnutls_datum_t ca;
 	gnutls_datum_t cert;
 	gnutls_datum_t key;
+	gnutls_datum_t crl; /* data NULL: there is none */
 };
+
+static bool material_path(const char *directory, const char *file, char path[PATH_MAX])
+{
+	return (size_t)snprintf(path, PATH_MAX, "%s/%s", directory, file) < PATH_MAX;
+}
 
 static int material_read(const char *directory, struct tls_material *material,
 			 struct vm_error *error)
@@ -217,12 +229,10 @@ static int material_read(const char *directory, struct tls_material *material,
 	int rc;
 
 	memset(material, 0, sizeof(*material));
-	if ((size_t)snprintf(material->ca_path, PATH_MAX, "%s/%s", directory, TLS_FILES_CA_CERT) >=
-		    PATH_MAX ||
-	    (size_t)snprintf(material->cert_path, PATH_MAX, "%s/%s", directory,
-			     TLS_FILES_HOST_CERT) >= PATH_MAX ||
-	    (size_t)snprintf(material->key_path, PATH_MAX, "%s/%s", directory,
-			     TLS_FILES_HOST_KEY) >= PATH_MAX)
+	if (!material_path(directory, TLS_FILES_CA_CERT, material->ca_path) ||
+	    !material_path(directory, TLS_FILES_HOST_CERT, material->cert_path) ||
+	    !material_path(directory, TLS_FILES_HOST_KEY, material->key_path) ||
+	    !material_path(directory, TLS_FILES_CRL, material->crl_path))
 		return vm_error_set(error, EXIT_NOT_TRUSTED, -ENAMETOOLONG,
 				    "the TLS directory's name is too long");
 	rc = file_read(material->ca_path, false, &material->ca, error);
@@ -230,6 +240,10 @@ static int material_read(const char *directory, struct tls_material *material,
 		rc = file_read(material->cert_path, false, &material->cert, error);
 	if (rc == 0)
 		rc = file_read(material->key_path, true, &material->key, error);
+	if (rc == 0) { /* one that cannot be read is no reason to do without */
+		rc = file_read(material->crl_path, false, &material->crl, error);
+		rc = rc == -ENOENT ? 0 : rc;
+	}
 	return rc;
 }
 
@@ -238,6 +252,7 @@ static void material_free(struct tls_material *material)
 	content_free(&material->ca);
 	content_free(&material->cert);
 	content_free(&material->key);
+	content_free(&material->crl);
 }
 
 /* ---- checks ---- */
@@ -292,9 +307,84 @@ static int dates_check(const char *path, gnutls_x509_crt_t certificate, struct v
 	return 0;
 }
 
+/* ---- what was revoked ---- */
+
+struct tls_crls {
+	gnutls_x509_crl_t *list; /* gnutls's */
+	unsigned int count;
+};
+
+static void crls_free(struct tls_crls *crls)
+{
+	for (unsigned int i = 0; i < crls->count; i++)
+		gnutls_x509_crl_deinit(crls->list[i]);
+	gnutls_free(crls->list);
+	*crls = (struct tls_crls){0};
+}
+
+static int crl_check(const char *path, gnutls_x509_crl_t crl, const struct tls_chain *ca,
+		     struct vm_error *error)
+{
+	time_t now = time(NULL);
+	time_t from = gnutls_x509_crl_get_this_update(crl);
+	time_t until = gnutls_x509_crl_get_next_update(crl);
+	unsigned int status = 0;
+	char text[32] = "?";
+	struct tm tm;
+
+	if (until != (time_t)-1 && now > until) {
+		if (gmtime_r(&until, &tm))
+			strftime(text, sizeof(text), "%Y-%m-%d %H:%M UTC", &tm);
+		return vm_error_set(error, EXIT_NOT_TRUSTED, -EACCES,
+				    "%s is out of date since %s: put the CA's newest list there",
+				    path, text);
+	}
+	if (now < from)
+		return vm_error_set(error, EXIT_NOT_TRUSTED, -EACCES,
+				    "%s was made in the future: check this host's clock", path);
+	if (gnutls_x509_crl_verify(crl, ca->list, ca->count, 0, &status) < 0 || status)
+		return vm_error_set(error, EXIT_NOT_TRUSTED, -EACCES,
+				    "%s was not signed by the CA in ca.crt: put that CA's list "
+				    "there, or remove it",
+				    path);
+	return 0;
+}
+
+static int crls_load(const struct tls_material *material, const struct tls_chain *ca,
+		     struct tls_crls *crls, struct vm_error *error)
+{
+	int rc = 0;
+
+	if (!material->crl.data)
+		return 0;
+	if (gnutls_x509_crl_list_import2(&crls->list, &crls->count, &material->crl,
+					 GNUTLS_X509_FMT_PEM, 0) < 0) {
+		*crls = (struct tls_crls){0};
+		return vm_error_set(error, EXIT_NOT_TRUSTED, -EINVAL,
+				    "%s holds no list of revoked certificates in PEM form",
+				    material->crl_path);
+	}
+	for (unsigned int i = 0; rc == 0 && i < crls->count; i++)
+		rc = crl_check(material->crl_path, crls->list[i], ca, error);
+	return rc;
+}
+
+static int name_check(const char *path, gnutls_x509_crt_t certificate, struct vm_error *error)
+{
+	char name[TLS_FILES_NAME_BYTES];
+
+	if (tls_certificate_name(certificate, name, sizeof(name)))
+		return 0;
+	return vm_error_set(error, EXIT_NOT_TRUSTED, -EACCES,
+			    "%s names no host: other hosts would take it for any other that has no "
+			    "name; make one with a subjectAltName, " SETUP_HINT,
+			    path);
+}
+
 /* Whether the host's chain leads to the CA's file, by name and signature; dates aside. */
 static int signer_check(const struct tls_material *material, const struct tls_chain *ca,
-			const struct tls_chain *host, struct vm_error *error)
+			const struct tls_crls *crls, const struct tls_chain *host,
+			struct vm_error *error)
 {
 	gnutls_x509_trust_list_t trust;
 	unsigned int status = 0;
@@ -303,6 +393,8 @@ static int signer_check(const struct tls_material *material, const struct tls_ch
 	if (gnutls_x509_trust_list_init(&trust, 0) < 0)
 		return vm_error_set(error, EXIT_INTERNAL, -ENOMEM, "out of memory");
 	rc = gnutls_x509_trust_list_add_cas(trust, ca->list, ca->count, 0);
+	if (rc >= 0 && crls->count)
+		rc = gnutls_x509_trust_list_add_crls(trust, crls->list, crls->count, 0, 0);
 	if (rc >= 0) {
 		gnutls_x509_crt_t list[MAX_CERTIFICATES];
 
@@ -324,6 +416,7 @@ static int material_check(const struct tls_material *material, struct vm_error *
 {
 	struct tls_chain ca = {0};
 	struct tls_chain host = {0};
+	struct tls_crls crls = {0};
 	int rc = chain_load(material->ca_path, &material->ca, &ca, error);
 
 	if (rc == 0)
@@ -333,7 +426,12 @@ static int material_check(const struct tls_material *material, struct vm_error *
 	if (rc == 0)
 		rc = dates_check(material->cert_path, host.list[0], error);
 	if (rc == 0)
-		rc = signer_check(material, &ca, &host, error);
+		rc = crls_load(material, &ca, &crls, error);
+	if (rc == 0)
+		rc = signer_check(material, &ca, &crls, &host, error);
+	if (rc == 0)
+		rc = name_check(material->cert_path, host.list[0], error);
+	crls_free(&crls);
 	chain_free(&host);
 	chain_free(&ca);
 	return rc;
@@ -347,6 +445,10 @@ static int material_use(const struct tls_material *material, gnutls_certificate_
 	if (rc <= 0)
 		return vm_error_set(error, EXIT_NOT_TRUSTED, -EINVAL, "%s holds no CA: %s",
 				    material->ca_path, gnutls_strerror(rc));
+	if (material->crl.data && (rc = gnutls_certificate_set_x509_crl_mem(
+					   x509, &material->crl, GNUTLS_X509_FMT_PEM)) <= 0)
+		return vm_error_set(error, EXIT_NOT_TRUSTED, -EINVAL, "%s cannot be used: %s",
+				    material->crl_path, gnutls_strerror(rc));
 	rc = gnutls_certificate_set_x509_key_mem2(x509, &material->cert, &material->key,
 						  GNUTLS_X509_FMT_PEM, NULL, 0);
 	if (rc == GNUTLS_E_CERTIFICATE_KEY_MISMATCH)

@@ -17,7 +17,11 @@ struct migration_tls_credentials {
 	char directory[PATH_MAX];
 };
 
-/* What GNUTLS_CERT_* bits say, for people: "it has expired"; and the alert that tells the peer. */
+/* Beside GNUTLS_CERT_*: a certificate that names nobody. Records of moves know hosts by their
+ * names, so that all that have none would be one. */
+#define TLS_VERDICT_NAMELESS (1u << 31)
+
+/* What those bits say, for people: "it has expired"; and the alert that tells the peer. */
 const char *tls_verdict_text(unsigned int status);
 gnutls_alert_description_t tls_verdict_alert(unsigned int status);
 /* What a peer's alert says of our certificate, or NULL where it is about something else. */
@@ -32,7 +36,8 @@ void tls_text_clean(char *text);
  * where there is none at this index. */
 bool tls_certificate_san(gnutls_x509_crt_t certificate, unsigned int index, bool *end, char *text,
 			 size_t size);
-/* A certificate's first DNS name, else its first address, else its CN; printable, never empty. */
-void tls_certificate_name(gnutls_x509_crt_t certificate, char *name, size_t size);
+/* A certificate's first DNS name, else its first address, else its CN; printable, never empty.
+ * False, with "unnamed", where it has none of them. */
+bool tls_certificate_name(gnutls_x509_crt_t certificate, char *name, size_t size);
 
 #endif

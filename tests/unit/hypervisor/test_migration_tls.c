@@ -478,6 +478,120 @@ static void files_that_cannot_be_used_are_named(void **state)
 	assert_non_null(strstr(error.message, "broken/host.crt"));
 }
 
+/* Hosts know each other by name: two that have none would be one. */
+static void certificate_that_names_nobody_is_refused_on_both_sides(void **state)
+{
+	struct migration_tls_credentials *credentials;
+	gnutls_certificate_credentials_t x509;
+	struct end b = {.ms = PATIENCE_MS};
+	gnutls_session_t session;
+	struct vm_error error;
+	char byte;
+	int fds[2];
+	int rc;
+
+	(void)state;
+	tls_fixture_nameless("lab", "nameless");
+	assert_int_equal(
+		migration_tls_credentials_load(tls_fixture_path("nameless"), &credentials, &error),
+		-EACCES);
+	assert_int_equal(error.code, EXIT_NOT_TRUSTED);
+	assert_non_null(strstr(error.message, "names no host"));
+
+	tls_fixture_sockets(fds);
+	b.credentials = tls_fixture_load("b");
+	b.fd = fds[1];
+	assert_int_equal(pthread_create(&b.thread, NULL, end_run, &b), 0);
+	gnutls_certificate_allocate_credentials(&x509);
+	assert_int_equal(gnutls_certificate_set_x509_key_file(
+				 x509, tls_fixture_path("nameless/host.crt"),
+				 tls_fixture_path("nameless/host.key"), GNUTLS_X509_FMT_PEM),
+			 0);
+	gnutls_init(&session, GNUTLS_CLIENT);
+	gnutls_set_default_priority(session);
+	gnutls_credentials_set(session, GNUTLS_CRD_CERTIFICATE, x509);
+	gnutls_transport_set_int(session, fds[0]);
+	do
+		rc = gnutls_handshake(session);
+	while (rc < 0 && !gnutls_error_is_fatal(rc));
+	assert_int_equal(gnutls_record_recv(session, &byte, 1), GNUTLS_E_FATAL_ALERT_RECEIVED);
+	pthread_join(b.thread, NULL);
+	assert_int_equal(b.rc, -EACCES);
+	expect_text(&b, "names no host");
+	gnutls_deinit(session);
+	gnutls_certificate_free_credentials(x509);
+	close(fds[0]);
+	migration_tls_credentials_free(b.credentials);
+}
+
+static void revoked_host_is_refused_by_who_dials_and_by_who_is_dialled(void **state)
+{
+	struct end lost, honest;
+
+	(void)state;
+	tls_fixture_host("lab", "lost", "lost", -60, 86400);
+	tls_fixture_host("lab", "careful", "careful", -60, 86400);
+	meet(&lost, "lost", "127.0.0.1", &honest, "careful");
+	assert_int_equal(lost.rc, 0);
+	assert_int_equal(honest.rc, 0);
+	part(&lost, &honest);
+	tls_fixture_revoke("lab", "lost", "careful", 3600);
+	meet(&lost, "lost", "127.0.0.1", &honest, "careful");
+	assert_int_equal(honest.rc, -EACCES);
+	expect_text(&honest, "it was revoked");
+	assert_int_equal(lost.error.code, EXIT_NOT_TRUSTED);
+	expect_text(&lost, "it was revoked");
+	part(&lost, &honest);
+	meet(&honest, "careful", "127.0.0.1", &lost, "lost");
+	assert_int_equal(honest.rc, -EACCES);
+	expect_text(&honest, "it was revoked");
+	assert_true(lost.rc < 0);
+	part(&honest, &lost);
+	/* All others are as good as before. */
+	meet(&honest, "careful", "127.0.0.1", &lost, "b");
+	assert_int_equal(honest.rc, 0);
+	assert_int_equal(lost.rc, 0);
+	part(&honest, &lost);
+}
+
+static void list_of_revoked_ones_that_cannot_be_relied_on_is_named(void **state)
+{
+	struct migration_tls_credentials *credentials;
+	struct vm_error error;
+	FILE *file;
+
+	(void)state;
+	tls_fixture_host("lab", "listed", "listed", -60, 86400);
+	tls_fixture_revoke("lab", NULL, "listed", -60);
+	assert_int_equal(
+		migration_tls_credentials_load(tls_fixture_path("listed"), &credentials, &error),
+		-EACCES);
+	assert_int_equal(error.code, EXIT_NOT_TRUSTED);
+	assert_non_null(strstr(error.message, "listed/crl.pem is out of date since"));
+
+	assert_int_equal(tls_files_make_ca(tls_fixture_path("lab3"), "Lab", 30, &error), 0);
+	tls_fixture_revoke("lab3", NULL, "listed", 3600);
+	assert_int_equal(
+		migration_tls_credentials_load(tls_fixture_path("listed"), &credentials, &error),
+		-EACCES);
+	assert_non_null(strstr(error.message, "crl.pem was not signed by the CA in ca.crt"));
+
+	file = fopen(tls_fixture_path("listed/crl.pem"), "w");
+	fputs("nothing of the kind\n", file);
+	fclose(file);
+	assert_int_equal(
+		migration_tls_credentials_load(tls_fixture_path("listed"), &credentials, &error),
+		-EINVAL);
+	assert_non_null(strstr(error.message, "crl.pem holds no list"));
+
+	/* A host that was revoked finds out by itself. */
+	tls_fixture_revoke("lab", "listed", "listed", 3600);
+	assert_int_equal(
+		migration_tls_credentials_load(tls_fixture_path("listed"), &credentials, &error),
+		-EACCES);
+	assert_non_null(strstr(error.message, "host.crt is not good: it was revoked"));
+}
+
 static int group_setup(void **state)
 {
 	(void)state;
@@ -508,6 +622,9 @@ int main(void)
 		cmocka_unit_test(shutdown_wakes_a_reader_and_a_writer),
 		cmocka_unit_test(altered_record_is_refused),
 		cmocka_unit_test(files_that_cannot_be_used_are_named),
+		cmocka_unit_test(certificate_that_names_nobody_is_refused_on_both_sides),
+		cmocka_unit_test(revoked_host_is_refused_by_who_dials_and_by_who_is_dialled),
+		cmocka_unit_test(list_of_revoked_ones_that_cannot_be_relied_on_is_named),
 	};
 
 	return cmocka_run_group_tests(tests, group_setup, group_teardown);

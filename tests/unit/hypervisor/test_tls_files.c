@@ -167,6 +167,38 @@ static void what_is_missing_or_wrong_is_told(void **state)
 	assert_non_null(strstr(report.error.message, "expired on"));
 }
 
+static void list_of_revoked_ones_is_told_and_installed(void **state)
+{
+	int64_t now = (int64_t)time(NULL);
+	struct vm_error error;
+
+	(void)state;
+	assert_int_equal(tls_files_inspect(tls_fixture_path("a"), &report), 0);
+	assert_false(report.crl.present);
+	tls_fixture_host("lab", "gone", "gone", -60, 86400);
+	tls_fixture_host("lab", "c", "c", -60, 86400);
+	tls_fixture_revoke("lab", "gone", "c", 7200);
+	assert_int_equal(tls_files_inspect(tls_fixture_path("c"), &report), 0);
+	assert_true(report.usable);
+	assert_true(report.crl.present);
+	assert_string_equal(report.crl.file, tls_fixture_path("c/crl.pem"));
+	assert_string_equal(report.crl.issuer, "CN=Lab");
+	assert_int_equal(report.crl.revoked, 1);
+	assert_true(report.crl.this_update < now);
+	assert_true(report.crl.next_update > now + 7100);
+	assert_int_equal(
+		tls_files_install(tls_fixture_path("c"), tls_fixture_path("etc2"), false, &error),
+		0);
+	assert_int_equal(mode_of(tls_fixture_path("etc2/crl.pem")), 0644);
+	/* One that comes without a list does not make the host forget. */
+	assert_int_equal(
+		tls_files_install(tls_fixture_path("a"), tls_fixture_path("etc2"), true, &error),
+		0);
+	assert_int_equal(tls_files_inspect(tls_fixture_path("etc2"), &report), 0);
+	assert_true(report.usable);
+	assert_true(report.crl.present);
+}
+
 static void directory_comes_from_the_environment(void **state)
 {
 	(void)state;
@@ -187,6 +219,7 @@ int main(void)
 		cmocka_unit_test(names_that_are_none_are_refused),
 		cmocka_unit_test(what_is_installed_is_whole_and_was_good),
 		cmocka_unit_test(what_is_missing_or_wrong_is_told),
+		cmocka_unit_test(list_of_revoked_ones_is_told_and_installed),
 		cmocka_unit_test(directory_comes_from_the_environment),
 	};
 

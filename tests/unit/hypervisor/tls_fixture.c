@@ -6,6 +6,8 @@
 
 #include <arpa/inet.h>
 #include <ftw.h>
+#include <gnutls/gnutls.h>
+#include <gnutls/x509.h>
 #include <limits.h>
 #include <netinet/in.h>
 #include <pthread.h>
@@ -50,6 +52,103 @@ void tls_fixture_host(const char *ca, const char *directory, const char *name, i
 
 	CHECK(tls_files_make_host_between(tls_fixture_path(ca), tls_fixture_path(directory), names,
 					  3, now + from, now + to, &error) == 0);
+}
+
+/* ---- what only a test would make ---- */
+
+static void pem_load(const char *directory, const char *file, gnutls_datum_t *pem)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "%s/%s", tls_fixture_path(directory), file);
+	CHECK(gnutls_load_file(path, pem) == 0);
+}
+
+static void pem_store(const char *directory, const char *file, gnutls_datum_t *pem)
+{
+	char path[PATH_MAX];
+	FILE *out;
+
+	snprintf(path, sizeof(path), "%s/%s", tls_fixture_path(directory), file);
+	out = fopen(path, "w");
+	CHECK(out && fwrite(pem->data, 1, pem->size, out) == pem->size && fclose(out) == 0);
+	gnutls_free(pem->data);
+}
+
+static gnutls_x509_crt_t certificate_load(const char *directory, const char *file)
+{
+	gnutls_x509_crt_t certificate;
+	gnutls_datum_t pem;
+
+	pem_load(directory, file, &pem);
+	CHECK(gnutls_x509_crt_init(&certificate) == 0);
+	CHECK(gnutls_x509_crt_import(certificate, &pem, GNUTLS_X509_FMT_PEM) == 0);
+	gnutls_free(pem.data);
+	return certificate;
+}
+
+static gnutls_x509_privkey_t key_load(const char *directory, const char *file)
+{
+	gnutls_x509_privkey_t key;
+	gnutls_datum_t pem;
+
+	pem_load(directory, file, &pem);
+	CHECK(gnutls_x509_privkey_init(&key) == 0);
+	CHECK(gnutls_x509_privkey_import2(key, &pem, GNUTLS_X509_FMT_PEM, NULL, 0) == 0);
+	gnutls_free(pem.data);
+	return key;
+}
+
+void tls_fixture_nameless(const char *ca, const char *directory)
+{
+	gnutls_x509_crt_t authority = certificate_load(ca, TLS_FILES_CA_CERT), certificate;
+	gnutls_x509_privkey_t signer = key_load(ca, TLS_FILES_CA_KEY), key;
+	gnutls_datum_t pem = {0};
+	time_t now = time(NULL);
+
+	tls_fixture_host(ca, directory, "x", -60, 86400);
+	key = key_load(directory, TLS_FILES_HOST_KEY);
+	CHECK(gnutls_x509_crt_init(&certificate) == 0);
+	CHECK(gnutls_x509_crt_set_version(certificate, 3) == 0);
+	CHECK(gnutls_x509_crt_set_serial(certificate, "\x01\x02", 2) == 0);
+	CHECK(gnutls_x509_crt_set_activation_time(certificate, now - 60) == 0);
+	CHECK(gnutls_x509_crt_set_expiration_time(certificate, now + 86400) == 0);
+	CHECK(gnutls_x509_crt_set_key(certificate, key) == 0);
+	CHECK(gnutls_x509_crt_set_dn_by_oid(certificate, GNUTLS_OID_X520_ORGANIZATION_NAME, 0,
+					    "Lab", 3) == 0);
+	CHECK(gnutls_x509_crt_sign2(certificate, authority, signer, GNUTLS_DIG_SHA256, 0) == 0);
+	CHECK(gnutls_x509_crt_export2(certificate, GNUTLS_X509_FMT_PEM, &pem) == 0);
+	pem_store(directory, TLS_FILES_HOST_CERT, &pem);
+	gnutls_x509_crt_deinit(certificate);
+	gnutls_x509_crt_deinit(authority);
+	gnutls_x509_privkey_deinit(key);
+	gnutls_x509_privkey_deinit(signer);
+}
+
+void tls_fixture_revoke(const char *ca, const char *host, const char *directory, int64_t to)
+{
+	gnutls_x509_crt_t authority = certificate_load(ca, TLS_FILES_CA_CERT), revoked;
+	gnutls_x509_privkey_t signer = key_load(ca, TLS_FILES_CA_KEY);
+	gnutls_datum_t pem = {0};
+	time_t now = time(NULL);
+	gnutls_x509_crl_t crl;
+
+	CHECK(gnutls_x509_crl_init(&crl) == 0);
+	CHECK(gnutls_x509_crl_set_version(crl, 2) == 0);
+	CHECK(gnutls_x509_crl_set_this_update(crl, now - 3600) == 0);
+	CHECK(gnutls_x509_crl_set_next_update(crl, now + (time_t)to) == 0);
+	if (host) {
+		revoked = certificate_load(host, TLS_FILES_HOST_CERT);
+		CHECK(gnutls_x509_crl_set_crt(crl, revoked, now - 3600) == 0);
+		gnutls_x509_crt_deinit(revoked);
+	}
+	CHECK(gnutls_x509_crl_set_number(crl, "\x01", 1) == 0);
+	CHECK(gnutls_x509_crl_sign2(crl, authority, signer, GNUTLS_DIG_SHA256, 0) == 0);
+	CHECK(gnutls_x509_crl_export2(crl, GNUTLS_X509_FMT_PEM, &pem) == 0);
+	pem_store(directory, TLS_FILES_CRL, &pem);
+	gnutls_x509_crl_deinit(crl);
+	gnutls_x509_crt_deinit(authority);
+	gnutls_x509_privkey_deinit(signer);
 }
 
 const char *tls_fixture_make(void)

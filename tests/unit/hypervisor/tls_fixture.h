@@ -20,6 +20,11 @@ const char *tls_fixture_path(const char *name);
 /* A further host of the CA in ROOT/ca, valid between now + from and now + to seconds. */
 void tls_fixture_host(const char *ca, const char *directory, const char *name, int64_t from,
 		      int64_t to);
+/* One that names nobody. */
+void tls_fixture_nameless(const char *ca, const char *directory);
+/* The CA in ROOT/ca revokes the certificate in ROOT/host (NULL: none): its list, good from an hour
+ * ago until now + to seconds, is ROOT/directory/crl.pem. */
+void tls_fixture_revoke(const char *ca, const char *host, const char *directory, int64_t to);
 struct migration_tls_credentials *tls_fixture_load(const char *directory);
 
 /* Two connected TCP sockets over 127.0.0.1: fds[0] dialled fds[1]. */

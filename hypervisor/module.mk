@@ -13,8 +13,8 @@ hypervisor_PROGS := vmwp
 hypervisor_TEST_SRCS := tests/unit/vmbus/memory_fixture.c tests/unit/vmbus/server_fixture.c
 hypervisor_TEST_SRCS += tests/unit/hypervisor/tls_fixture.c tests/unit/hypervisor/move_fixture.c tests/unit/hypervisor/move_fake_vm.c
 # a VM that moves, to another host or into a file:
-hypervisor_SRCS += $(addprefix migration/,call.c check.c codec.c control.c file.c message.c migration.c over.c pace.c pages_receive.c \
-	pages_send.c pause.c rate.c record.c report.c resolve.c restore.c save.c socket.c source.c source_commit.c source_copy.c \
-	step.c target.c target_commit.c target_make.c thread.c tls.c tls_credentials.c words.c)
+hypervisor_SRCS += $(addprefix migration/,call.c check.c codec.c confine.c control.c decision.c definition.c durable.c figures.c file.c lock.c message.c migration.c over.c pace.c pages_receive.c \
+	pages_send.c pause.c prune.c rate.c record.c report.c resolve.c restore.c save.c socket.c source.c source_commit.c source_copy.c \
+	step.c target.c target_commit.c target_greet.c target_memory.c thread.c tls.c tls_credentials.c words.c)
 # a VM without a processor and a switch:
 hypervisor_TEST_SRCS += tests/fake_vmwp/fake_engine.c tests/fake_vmwp/fake_guest_program.c $(addprefix tests/unit/hypervisor/,fake_guest_bus.c fake_netvspd.c tiny_kernel.c)

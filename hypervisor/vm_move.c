@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/state.h"
 #include "hypervisor/console.h"
+#include "hypervisor/migration/figures.h"
 #include "hypervisor/migration/record.h"
 #include "hypervisor/partition.h"
 #include "hypervisor/vm_internal.h"

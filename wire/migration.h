@@ -51,6 +51,7 @@ enum migration_frame_type {
 	MIGRATION_FRAME_RESOLVE = 34, /* on a connection of its own, as is ASK */
 	MIGRATION_FRAME_ASK = 35,
 	MIGRATION_FRAME_OUTCOME = 36,
+	MIGRATION_FRAME_SETTLED = 37, /* as RESOLVE */
 
 	/* The file alone. */
 	MIGRATION_FRAME_FILE_END = 64, /* empty: everything is there */

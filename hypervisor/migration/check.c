@@ -13,6 +13,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "hypervisor/migration/confine.h"
 #include "hypervisor/vm_config.h"
 #include "hypervisor/vm_paths.h"
 
@@ -111,27 +112,46 @@ static void check_file(struct migration_check *check, const char *what, const ch
 				    what, path, strerror(errno));
 }
 
-/* Whether path is below a folder, by its text alone. */
-static bool path_is_below(const char *path, const char *folder)
+/* A path that a VM of another host may not have here. Returns whether it may. */
+static bool check_path(struct migration_check *check, const struct vm_config *config,
+		       enum confine_kind kind, const char *item, const char *path)
 {
-	size_t length = strlen(folder);
+	char folders[VM_MESSAGE_BYTES / 2];
 
-	while (length > 0 && folder[length - 1] == '/')
-		length--;
-	return strncmp(path, folder, length) == 0 && path[length] == '/' &&
-	       !strstr(path + length, "/../") && !strstr(path + length, "/./");
+	if (!path || confine_path_is_allowed(kind, config->name, path))
+		return true;
+	confine_folders_list(kind, config->name, folders, sizeof(folders));
+	migration_check_add(check, MIGRATION_STOPS, item,
+			    "the definition names %s; VMs of other hosts may have their %s in %s "
+			    "alone there: move it, or set %s for lunar receive",
+			    path, item, folders,
+			    kind == CONFINE_CONSOLE ? "LUNAR_CONSOLE_DIR" : CONFINE_DIRS_VARIABLE);
+	return false;
 }
 
-/* The guest decides what its console writes, and another host's definition where to: that must not
- * be /etc/passwd. */
-static bool console_is_confined(const struct vm_config *config)
+static bool check_disk(struct migration_check *check, const struct vm_config *config,
+		       const struct vm_disk_config *disk)
 {
-	char own[PATH_MAX];
+	bool ok = disk->is_url || check_path(check, config, CONFINE_DISK, "disk", disk->path);
 
-	if (!config->console_path || path_is_below(config->console_path, vm_paths_console_dir()))
-		return true;
-	return vm_path(VM_PATH_RUN_DIR, config->name, own, sizeof(own)) == 0 &&
-	       path_is_below(config->console_path, own);
+	return check_path(check, config, CONFINE_DISK, "secret", disk->secret) && ok;
+}
+
+/* The other host commands the guest: what the definition names here is the guest's to read, or to
+ * write, and that must not be /etc/shadow. */
+static bool check_paths(struct migration_check *check, const struct vm_config *config)
+{
+	bool ok = check_path(check, config, CONFINE_CONSOLE, "console", config->console_path);
+
+	ok = check_path(check, config, CONFINE_BOOT, "kernel", config->kernel) && ok;
+	ok = check_path(check, config, CONFINE_BOOT, "initrd", config->initrd) && ok;
+	for (size_t i = 0; i < config->nic_count; i++)
+		ok = check_path(check, config, CONFINE_SOCKET, "switch",
+				config->nics[i].vsp_socket) &&
+		     ok;
+	for (size_t i = 0; i < config->disk_count; i++)
+		ok = check_disk(check, config, &config->disks[i]) && ok;
+	return ok;
 }
 
 bool migration_check_definition(struct migration_check *check, const char *vm_name,
@@ -156,16 +176,12 @@ bool migration_check_definition(struct migration_check *check, const char *vm_na
 				    config->name, vm_name);
 		may_make = false;
 	}
-	if (!console_is_confined(config)) {
-		migration_check_add(check, MIGRATION_STOPS, "console",
-				    "its console is %s; VMs of other hosts may have it below %s "
-				    "there alone: change console_path, or set LUNAR_CONSOLE_DIR "
-				    "for lunar receive",
-				    config->console_path, vm_paths_console_dir());
+	if (!check_paths(check, config)) {
 		may_make = false;
+	} else { /* what may not be named is not looked for either */
+		check_file(check, "kernel", config->kernel);
+		check_file(check, "initrd", config->initrd);
 	}
-	check_file(check, "kernel", config->kernel);
-	check_file(check, "initrd", config->initrd);
 	vm_config_free(config);
 	return may_make;
 }

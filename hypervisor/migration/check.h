@@ -25,9 +25,9 @@ void migration_check_add_error(struct migration_check *check, const struct vm_er
 
 /*
  * What can be told without the VM: the definition can be read and is of that name, the name is not
- * in use here, its console writes where another host's VM may (below vm_paths_console_dir(), or in
- * the VM's own folder), the files it names are here. Files of another VM or none are read; nothing
- * is changed. Returns false where the VM must not be made, not even to look whether it can be.
+ * in use here, it names nothing of this host but what confine.h lets it, and its kernel and initrd
+ * are here. Nothing is read or changed. Returns false where the VM must not be made, not even to
+ * look whether it can be.
  */
 bool migration_check_definition(struct migration_check *check, const char *vm_name,
 				const char *definition, size_t length);

@@ -138,7 +138,7 @@ void migration_source_get_status(const struct migration_source *source,
 /* An operator's word for a move that is committed and waits for its outcome: the VM runs there (and
  * goes here), or it does not and never will, and runs on here. -EBUSY: it waits for no word. */
 int migration_source_resolve(struct migration_source *source, bool there);
-/* Valid once the phase is past CONNECTING, or CHECKED. */
+/* What the destination found; NULL until it has said so. Constant then, until destroy. */
 const struct migration_check *migration_source_get_check(const struct migration_source *source);
 /* Takes NULL. A move that is under way ends now where it is not committed (ended is not called; ops
  * are not called afterwards); where it is, waits for the outcome, for at most some seconds. */

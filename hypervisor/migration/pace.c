@@ -4,11 +4,14 @@
  */
 #include "hypervisor/migration/pace.h"
 
-#define FIXED_MS       20 /* measured: VPs, NICs, state and the destination's restore */
-#define GREW_MOST      2
-#define THROTTLE_FIRST 20
-#define THROTTLE_STEP  10
-#define THROTTLE_MOST  99
+#define FIXED_MS	20 /* measured: VPs, NICs, state and the destination's restore */
+#define STOP_MS		8000
+#define STOP_TIMES	4    /* what the last pages should take */
+#define STOP_LEAST_RATE 1000 /* bytes a ms */
+#define GREW_MOST	2
+#define THROTTLE_FIRST	20
+#define THROTTLE_STEP	10
+#define THROTTLE_MOST	99
 
 void migration_pace_init(struct migration_pace *pace, uint32_t downtime_ms, bool no_throttle)
 {
@@ -28,6 +31,13 @@ uint32_t migration_pace_estimate_ms(const struct migration_pace *pace, uint64_t 
 	if (rate < 1000)
 		return UINT32_MAX;
 	ms = left / (rate / 1000) + pace->fixed_ms;
+	return ms > UINT32_MAX ? UINT32_MAX : (uint32_t)ms;
+}
+
+uint32_t migration_pace_stop_ms(uint64_t left, uint64_t rate)
+{
+	uint64_t ms = STOP_MS + left / (rate / 1000 / STOP_TIMES + STOP_LEAST_RATE);
+
 	return ms > UINT32_MAX ? UINT32_MAX : (uint32_t)ms;
 }
 

@@ -31,6 +31,10 @@ void migration_pace_init(struct migration_pace *pace, uint32_t downtime_ms, bool
 uint32_t migration_pace_estimate_ms(const struct migration_pace *pace, uint64_t left,
 				    uint64_t rate);
 
+/* How long a stopped VM may wait until it has arrived, last pages and restore: several times what
+ * they should take, and well within what an iSCSI session forgives where little is left. */
+uint32_t migration_pace_stop_ms(uint64_t left, uint64_t rate);
+
 /* After each round. left: bytes that are dirty now; rate: of memory, in this round. */
 enum migration_pace_verdict migration_pace_round(struct migration_pace *pace, uint64_t left,
 						 uint64_t rate);

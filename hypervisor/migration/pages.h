@@ -83,11 +83,16 @@ int migration_page_receiver_create(struct guest_memory *memory, size_t channel_c
  * an error. Returns 0 or -errno of the thread. */
 int migration_page_receiver_add(struct migration_page_receiver *receiver,
 				struct migration_channel *channel);
+/* The round that completes the memory, told once, at any time: PAGES of a later one are not taken
+ * any more, nor is its end. Returns 0, or -EPROTO: there were some. */
+int migration_page_receiver_set_last(struct migration_page_receiver *receiver, uint32_t round);
 /* Any thread: waits until every channel has passed the end of that round, all its pages in place.
  * Returns 0, -ETIMEDOUT, -ECANCELED, or the first channel's error; -EPROTO: it sent what it must
  * not. */
 int migration_page_receiver_wait_round(struct migration_page_receiver *receiver, uint32_t round,
 				       struct deadline deadline);
+/* Any thread: for how long no frame has come on any channel. */
+uint32_t migration_page_receiver_idle_ms(const struct migration_page_receiver *receiver);
 /* Any thread: who waits, a channel's thread at the barrier too, returns now. (A thread that reads
  * ends when its channel is shut down.) */
 void migration_page_receiver_cancel(struct migration_page_receiver *receiver);

@@ -20,8 +20,9 @@
 #include "hypervisor/migration/thread.h"
 #include "vmbus/guest_memory.h"
 
-/* A source that sends nothing for so long between two frames has gone, whatever TCP says. */
-#define IDLE_MS (120 * 1000)
+/* How long a connection may take is not decided here: on a slow wire one waits for the others as
+ * long as it takes. Who wants an end to it looks at migration_page_receiver_idle_ms(). */
+#define PATIENT deadline_in_ms(UINT32_MAX)
 
 /* What a thread needs to take pages in. */
 struct page_intake {
@@ -37,6 +38,7 @@ struct page_inlet {
 	pthread_t thread;
 	bool started;
 	uint32_t rounds_passed; /* receiver's lock, as all below */
+	uint32_t pages_round;	/* of the last PAGES, counted from 1; 0: none came */
 	bool ended;		/* by MEMORY_END */
 };
 
@@ -55,7 +57,10 @@ struct migration_page_receiver {
 	struct page_inlet inlets[MIGRATION_MAX_CONNECTIONS];
 	size_t inlets_added;
 	bool cancelled;
-	int error; /* the first channel's */
+	uint32_t last_round; /* UINT32_MAX: not told yet */
+	int error;	     /* the first channel's */
+
+	_Atomic uint64_t frame_ns; /* when the last one came, on any channel */
 
 	struct migration_meter wire_meter;
 	struct migration_meter memory_meter;
@@ -287,6 +292,35 @@ int migration_page_receiver_wait_round(struct migration_page_receiver *receiver,
 	return rc;
 }
 
+/* Nothing is written once the last round is over: the memory is about to be the VM's, or is. */
+static int inlet_note_pages(struct page_inlet *inlet)
+{
+	struct migration_page_receiver *receiver = inlet->receiver;
+	int rc;
+
+	pthread_mutex_lock(&receiver->lock);
+	inlet->pages_round = inlet->rounds_passed + 1;
+	rc = receiver->last_round != UINT32_MAX && inlet->rounds_passed > receiver->last_round
+		     ? -EPROTO
+		     : 0;
+	pthread_mutex_unlock(&receiver->lock);
+	return rc;
+}
+
+int migration_page_receiver_set_last(struct migration_page_receiver *receiver, uint32_t round)
+{
+	int rc = receiver->last_round == UINT32_MAX && round != UINT32_MAX ? 0 : -EPROTO;
+
+	pthread_mutex_lock(&receiver->lock);
+	for (size_t i = 0; rc == 0 && i < receiver->inlet_count; i++)
+		if (receiver->inlets[i].pages_round > round + 1)
+			rc = -EPROTO;
+	if (rc == 0)
+		receiver->last_round = round;
+	pthread_mutex_unlock(&receiver->lock);
+	return rc;
+}
+
 /* A channel has come to the end of a round: waits for the others, so that no page of the next round
  * is overtaken by one of this. */
 static int inlet_pass(struct page_inlet *inlet, const struct migration_message *message)
@@ -299,12 +333,13 @@ static int inlet_pass(struct page_inlet *inlet, const struct migration_message *
 		return -EPROTO;
 	round = get_le32(message->payload + offsetof(struct migration_round_end, round));
 	pthread_mutex_lock(&receiver->lock);
-	if (round != inlet->rounds_passed || round == UINT32_MAX) {
+	if (round != inlet->rounds_passed || round >= UINT32_MAX - 1 ||
+	    (receiver->last_round != UINT32_MAX && round > receiver->last_round)) {
 		rc = -EPROTO;
 	} else {
 		inlet->rounds_passed++;
 		pthread_cond_broadcast(&receiver->changed);
-		rc = round_wait(receiver, round, deadline_in_ms(IDLE_MS));
+		rc = round_wait(receiver, round, PATIENT);
 	}
 	pthread_mutex_unlock(&receiver->lock);
 	return rc;
@@ -318,13 +353,16 @@ static int inlet_read(struct page_inlet *inlet)
 
 	do {
 		rc = migration_message_receive(inlet->channel, &message, MIGRATION_MAX_PAGES_BYTES,
-					       deadline_in_ms(IDLE_MS));
+					       PATIENT);
 		if (rc < 0)
 			break;
+		atomic_store(&inlet->receiver->frame_ns, monotonic_ns());
 		switch (message.type) {
 		case MIGRATION_FRAME_PAGES:
-			rc = payload_apply(inlet->receiver, inlet->intake, message.payload,
-					   message.length);
+			rc = inlet_note_pages(inlet);
+			if (rc == 0)
+				rc = payload_apply(inlet->receiver, inlet->intake, message.payload,
+						   message.length);
 			break;
 		case MIGRATION_FRAME_ROUND_END:
 			rc = inlet_pass(inlet, &message);
@@ -424,6 +462,8 @@ int migration_page_receiver_create(struct guest_memory *memory, size_t channel_c
 	if (!receiver)
 		return -ENOMEM;
 	receiver->memory = memory;
+	receiver->last_round = UINT32_MAX;
+	atomic_init(&receiver->frame_ns, monotonic_ns());
 	receiver->inlet_count = channel_count;
 	pthread_mutex_init(&receiver->own_lock, NULL);
 	pthread_mutex_init(&receiver->lock, NULL);
@@ -468,6 +508,14 @@ int migration_page_receiver_add(struct migration_page_receiver *receiver,
 	inlet->started = true;
 	receiver->inlets_added++;
 	return 0;
+}
+
+uint32_t migration_page_receiver_idle_ms(const struct migration_page_receiver *receiver)
+{
+	uint64_t last = atomic_load(&receiver->frame_ns), now = monotonic_ns();
+	uint64_t ms = now > last ? (now - last) / NS_PER_MS : 0;
+
+	return ms > UINT32_MAX ? UINT32_MAX : (uint32_t)ms;
 }
 
 void migration_page_receiver_cancel(struct migration_page_receiver *receiver)

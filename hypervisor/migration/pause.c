@@ -6,6 +6,8 @@
 #include "hypervisor/migration/pause.h"
 
 #include <errno.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,22 +18,29 @@
 #define ABANDON_MS 5000
 
 struct migration_pause {
+	atomic_uint holders; /* the mover, and the VM until it has said that it is done */
 	const struct migration_source_vm_ops *ops;
 	void *ctx;
 	struct state_writer writer;
 	struct migration_call *call;
 	/* Loop's thread: */
-	bool abandoned; /* the mover has given up: undo it when it is done */
+	bool abandoned; /* the mover has given up: the VM runs on when it is done */
 	bool done;
 	int status;
 };
 
-void migration_pause_free(struct migration_pause *pause)
+static void pause_put(struct migration_pause *pause)
 {
-	if (!pause)
+	if (atomic_fetch_sub(&pause->holders, 1) != 1)
 		return;
 	state_writer_fini(&pause->writer);
 	free(pause);
+}
+
+void migration_pause_free(struct migration_pause *pause)
+{
+	if (pause)
+		pause_put(pause);
 }
 
 const uint8_t *migration_pause_state(const struct migration_pause *pause, size_t *length)
@@ -40,23 +49,16 @@ const uint8_t *migration_pause_state(const struct migration_pause *pause, size_t
 	return pause->writer.bytes;
 }
 
-static void pause_undo(struct migration_pause *pause)
-{
-	if (pause->status == 0)
-		pause->ops->resume(pause->ctx);
-	migration_pause_free(pause);
-}
-
 static void on_paused(void *ctx, int status, const struct vm_error *error)
 {
 	struct migration_pause *pause = ctx;
-	struct migration_call *call = pause->call;
 
 	pause->done = true;
 	pause->status = status;
-	if (pause->abandoned)
-		pause_undo(pause);
-	migration_call_done(call, status, error);
+	if (pause->abandoned && status == 0)
+		pause->ops->resume(pause->ctx);
+	migration_call_done(pause->call, status, error);
+	pause_put(pause);
 }
 
 static int pause_begin(void *ctx, struct migration_call *call, struct vm_error *error)
@@ -65,10 +67,13 @@ static int pause_begin(void *ctx, struct migration_call *call, struct vm_error *
 	int rc;
 
 	pause->call = call;
+	atomic_fetch_add(&pause->holders, 1); /* on_paused()'s */
 	rc = pause->ops->pause_and_save(pause->ctx, &pause->writer, on_paused, pause);
-	return rc < 0 ? vm_error_set(error, EXIT_INTERNAL, rc, "the VM could not be stopped: %s",
-				     strerror(-rc))
-		      : 0;
+	if (rc == 0)
+		return 0;
+	pause_put(pause);
+	return vm_error_set(error, EXIT_INTERNAL, rc, "the VM could not be stopped: %s",
+			    strerror(-rc));
 }
 
 static int pause_abandon(void *ctx, struct vm_error *error)
@@ -76,11 +81,20 @@ static int pause_abandon(void *ctx, struct vm_error *error)
 	struct migration_pause *pause = ctx;
 
 	(void)error;
-	if (pause->done)
-		pause_undo(pause);
-	else
-		pause->abandoned = true;
+	if (pause->done && pause->status == 0)
+		pause->ops->resume(pause->ctx);
+	pause->abandoned = true;
 	return 0;
+}
+
+/* The loop is told, however long it is busy: a VM that rests with nobody to wake it would be lost.
+ * Where it cannot be told any more, the VM is being torn down, and needs no waking. */
+static void pause_give_up(struct migration_caller *caller, struct migration_pause *pause)
+{
+	while (migration_call(caller, pause_abandon, pause, NULL, deadline_in_ms(ABANDON_MS)) ==
+	       -ETIMEDOUT)
+		;
+	pause_put(pause);
 }
 
 int migration_pause(struct migration_caller *caller, const struct migration_source_vm_ops *ops,
@@ -93,13 +107,13 @@ int migration_pause(struct migration_caller *caller, const struct migration_sour
 
 	if (!pause)
 		return vm_error_set(error, EXIT_INTERNAL, -ENOMEM, "out of memory");
+	atomic_init(&pause->holders, 1);
 	pause->ops = ops;
 	pause->ctx = ctx;
 	state_writer_init(&pause->writer);
 	rc = migration_call_wait(caller, pause_begin, pause, &begun, error, deadline);
 	if (rc < 0 && begun) {
-		/* Where the loop cannot be told, the VM is being torn down, and this with it. */
-		migration_call(caller, pause_abandon, pause, NULL, deadline_in_ms(ABANDON_MS));
+		pause_give_up(caller, pause);
 		return rc;
 	}
 	if (rc < 0 && !*error->message)
@@ -108,11 +122,11 @@ int migration_pause(struct migration_caller *caller, const struct migration_sour
 	if (rc == 0 && (rc = state_writer_result(&pause->writer)) < 0) {
 		vm_error_set(error, EXIT_INTERNAL, rc, "the VM's state could not be written: %s",
 			     strerror(-rc));
-		migration_call(caller, pause_abandon, pause, NULL, deadline_in_ms(ABANDON_MS));
+		pause_give_up(caller, pause);
 		return rc;
 	}
 	if (rc < 0) {
-		migration_pause_free(pause);
+		pause_put(pause);
 		return rc;
 	}
 	*out = pause;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What a host remembers of a move, so that the outcome can be told when the process that took part
- * is gone: records and prepared definitions in $LUNAR_STATE_DIR, locks and orders in
- * $LUNAR_RUN_DIR. docs/migration.md says who writes what when; this file knows how.
+ * is gone: records in $LUNAR_STATE_DIR/migrations. docs/migration.md says who writes what when;
+ * this file, decision.h, definition.h, lock.h and figures.h know how.
  *
  * Any thread. Ids are checked by whoever takes them from a peer: migration_id_is_valid().
  */
@@ -12,14 +12,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <time.h>
 
+#include "hypervisor/migration/lock.h"
 #include "hypervisor/migration/migration.h"
-
-enum migration_side {
-	MIGRATION_SIDE_OUT, /* of a source */
-	MIGRATION_SIDE_IN,  /* of a target */
-};
 
 /* What is known of a move's outcome; as OUTCOME has it on the wire. */
 enum migration_word {
@@ -48,6 +43,8 @@ struct migration_record {
 
 /* A UUID as text, lower case. */
 bool migration_id_is_valid(const char *id);
+/* The id in a file's name "ID.suffix"; false for other files. */
+bool migration_id_of_file(const char *file, const char *suffix, char id[MIGRATION_ID_BYTES]);
 /* A new random one. Returns 0 or -errno. */
 int migration_id_make(char id[MIGRATION_ID_BYTES]);
 
@@ -67,51 +64,5 @@ int migration_record_find_open(const char *vm, struct migration_record *record);
 void migration_record_settle(const char *vm);
 /* Whether a process here has just handed that VM over, and has not ended yet. */
 bool migration_record_departs(const char *vm);
-
-/*
- * The one decision about an incoming move. prepare puts a record on disk under another name; decide
- * gives it its own by link(2), so that the first one stands for ever. decide returns 0 (durable:
- * ours), or -EEXIST with what was decided before in *decided, or another -errno (nothing was
- * decided).
- */
-int migration_decision_prepare(const struct migration_record *record);
-int migration_decision_make(const struct migration_record *record,
-			    struct migration_record *decided);
-void migration_decision_discard(const struct migration_record *record);
-
-/* The definition of a VM that comes, on disk beside the others but not yet one of them. */
-int migration_definition_prepare(const char *vm, const char *id, const void *text, size_t length);
-/* Makes it one; durable. 0 also where that was done before. */
-int migration_definition_place(const char *vm, const char *id);
-void migration_definition_discard(const char *vm, const char *id);
-bool migration_definition_is_prepared(const char *vm, const char *id);
-/* Whether a VM of this name is defined on this host, and whether its definition is this text. */
-bool migration_definition_exists(const char *vm);
-bool migration_definition_is_stored(const char *vm, const void *text, size_t length);
-/* The stored definition goes; durable. No error where there is none. */
-int migration_definition_remove(const char *vm);
-
-/* Held as long as a process takes part; goes with it. Returns the fd, -EWOULDBLOCK where another
- * process holds it, or another -errno. */
-int migration_lock_take(enum migration_side side, const char *id);
-/* Takes -1. remove: nobody will ask for it any more. */
-void migration_lock_release(enum migration_side side, const char *id, int fd, bool remove);
-
-/* An order to the target that waits for an outcome, from a resolver: the source has released it, as
- * the holder of that certificate says. get: 0 with *identity, or -ENOENT. */
-int migration_order_put(const char *id, const char *identity);
-int migration_order_get(const char *id, char identity[MIGRATION_HOST_BYTES]);
-void migration_order_remove(const char *id);
-
-/* The final figures, for `lunar show`: migration_report_json() in VM_PATH_MIGRATION. check may be
- * NULL. */
-int migration_figures_write(const char *vm, const struct migration_status *status,
-			    const struct migration_check *check);
-/* Whether any were written after that moment (CLOCK_REALTIME_COARSE, as files have it): those of a
- * later move, which the end of an earlier one must not replace. */
-bool migration_figures_written_since(const char *vm, struct timespec when);
-
-/* Removes what nobody can ask for any more: aborted moves of a month ago. */
-void migration_records_prune(void);
 
 #endif

@@ -11,7 +11,11 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "hypervisor/migration/decision.h"
+#include "hypervisor/migration/definition.h"
 #include "hypervisor/migration/internal.h"
+#include "hypervisor/migration/lock.h"
+#include "hypervisor/migration/prune.h"
 #include "hypervisor/migration/socket.h"
 #include "hypervisor/migration/tls.h"
 #include "hypervisor/migration/words.h"
@@ -23,6 +27,7 @@
 #define SEND_MS		 2000
 #define START_SETTLE_MS	 6000
 #define START_AGAIN_US	 200000
+#define SETTLED_MS	 2000
 #define DEFAULT_IDENTITY "?"
 
 /* ---- asking ---- */
@@ -129,6 +134,7 @@ static enum migration_word decision_abort(const char *id, const char *vm, const 
 	snprintf(aborted.id, sizeof(aborted.id), "%s", id);
 	snprintf(aborted.vm, sizeof(aborted.vm), "%s", vm);
 	snprintf(aborted.identity, sizeof(aborted.identity), "%s", identity);
+	migration_records_prune(); /* ids cost nothing to make up */
 	rc = migration_decision_prepare(&aborted);
 	rc = rc ? rc : migration_decision_make(&aborted, &decided);
 	if (rc == -EEXIST)
@@ -207,10 +213,35 @@ static enum migration_word resolve_answer(const char *id, const char *vm, const 
 	return word;
 }
 
+/* ---- answering SETTLED: a target's host ---- */
+
+static void settled_take(const char *id, const char *vm, const char *identity)
+{
+	struct migration_record record;
+
+	if (!migration_record_read(MIGRATION_SIDE_IN, id, &record) &&
+	    record.word == MIGRATION_WORD_COMMITTED && strcmp(record.identity, identity) == 0 &&
+	    strcmp(record.vm, vm) == 0 && !migration_definition_is_prepared(vm, id))
+		(void)migration_record_remove(MIGRATION_SIDE_IN, id);
+}
+
+static enum migration_word question_answer(uint32_t type, const char *id, const char *vm,
+					   const char *identity)
+{
+	switch (type) {
+	case MIGRATION_FRAME_ASK:
+		return ask_answer(id, identity);
+	case MIGRATION_FRAME_RESOLVE:
+		return resolve_answer(id, vm, identity);
+	default:
+		settled_take(id, vm, identity);
+		return MIGRATION_WORD_UNKNOWN;
+	}
+}
+
 int migration_resolve_answer(struct migration_channel *channel,
 			     const struct migration_message *question, const char *identity)
 {
-	bool ask = question->type == MIGRATION_FRAME_ASK;
 	char id[MIGRATION_ID_BYTES], vm[VM_NAME_MAX + 1];
 	struct state_writer writer;
 	enum migration_word word;
@@ -220,10 +251,14 @@ int migration_resolve_answer(struct migration_channel *channel,
 		return rc;
 	if (!*identity)
 		identity = DEFAULT_IDENTITY;
-	word = ask ? ask_answer(id, identity) : resolve_answer(id, vm, identity);
-	log_info_limited("%s asks %s move %s of %s: %s", identity,
-			 ask ? "whether we have let go in" : "what became of", id, vm,
-			 migration_word_name(word));
+	word = question_answer(question->type, id, vm, identity);
+	if (question->type == MIGRATION_FRAME_SETTLED)
+		log_info_limited("%s has put away what it had of move %s of %s", identity, id, vm);
+	else
+		log_info_limited("%s asks %s move %s of %s: %s", identity,
+				 question->type == MIGRATION_FRAME_ASK ? "whether we have let go in"
+								       : "what became of",
+				 id, vm, migration_word_name(word));
 	state_writer_init(&writer);
 	migration_outcome_write(&writer, word);
 	rc = state_writer_result(&writer);
@@ -236,7 +271,20 @@ int migration_resolve_answer(struct migration_channel *channel,
 
 /* ---- a VM that is to start afresh ---- */
 
-static int start_settled(const struct migration_record *record, enum migration_word word,
+/* So that the other host need not remember either. It is told once: what it keeps else is small. */
+static void settled_tell(const struct migration_tls_credentials *credentials,
+			 const struct migration_record *record)
+{
+	enum migration_word ignored;
+	struct vm_error why;
+
+	(void)migration_resolve_query(credentials, record->peer, record->port, record->peer,
+				      MIGRATION_FRAME_SETTLED, record->id, record->vm, -1,
+				      deadline_in_ms(SETTLED_MS), &ignored, &why);
+}
+
+static int start_settled(const struct migration_tls_credentials *credentials,
+			 const struct migration_record *record, enum migration_word word,
 			 struct vm_error *error)
 {
 	int rc;
@@ -249,6 +297,8 @@ static int start_settled(const struct migration_record *record, enum migration_w
 	rc = rc ? rc : migration_record_remove(MIGRATION_SIDE_OUT, record->id);
 	if (rc)
 		log_error("%s: cannot clean up after its move: %s", record->vm, strerror(-rc));
+	else
+		settled_tell(credentials, record);
 	return vm_error_set(error, EXIT_STATE, -EEXIST,
 			    "%s was moved to %s before its process here was killed; it is %s's now",
 			    record->vm, record->peer, record->peer);
@@ -277,14 +327,17 @@ static int start_ask(struct migration_record *record, struct vm_error *error)
 			break;
 		usleep(START_AGAIN_US);
 	}
-	migration_tls_credentials_free(credentials);
 	if (!rc && (word == MIGRATION_WORD_COMMITTED || word == MIGRATION_WORD_ABORTED))
-		return start_settled(record, word, error);
-	return vm_error_set(
-		error, EXIT_STATE, -EBUSY,
-		"whether %s was moved to %s is not known (%s); start `lunar receive` there, or "
-		"where that host will not come back: lunar migrate --resolve %s here",
-		record->vm, record->peer, rc ? why.message : "it cannot tell yet", record->vm);
+		rc = start_settled(credentials, record, word, error);
+	else
+		rc = vm_error_set(error, EXIT_STATE, -EBUSY,
+				  "whether %s was moved to %s is not known (%s); start `lunar "
+				  "receive` there, or where that host will not come back: lunar "
+				  "migrate --resolve %s here",
+				  record->vm, record->peer, rc ? why.message : "it cannot tell yet",
+				  record->vm);
+	migration_tls_credentials_free(credentials);
+	return rc;
 }
 
 int migration_resolve_before_start(const char *vm_name, struct vm_error *error)

@@ -18,9 +18,10 @@ struct migration_tls_credentials;
 
 /*
  * Asks another host's `lunar receive` (address and port; identity: what its certificate must name).
- * type: MIGRATION_FRAME_RESOLVE: "we have let go of it: does it run with you?"; or _ASK: "have you
- * let go of it?". cancel_fd as migration_dial(). Any thread but the loop's. Returns 0 with *word,
- * or -errno with *error: no answer.
+ * type: MIGRATION_FRAME_RESOLVE: "we have let go of it: does it run with you?"; _ASK: "have you let
+ * go of it?"; or _SETTLED: "we know that it runs with you, have put away what we had of it, and
+ * will not ask again" (the answer says nothing). cancel_fd as migration_dial(). Any thread but the
+ * loop's. Returns 0 with *word, or -errno with *error: no answer.
  */
 int migration_resolve_query(const struct migration_tls_credentials *credentials,
 			    const char *address, uint16_t port, const char *identity, uint32_t type,
@@ -28,8 +29,8 @@ int migration_resolve_query(const struct migration_tls_credentials *credentials,
 			    struct deadline deadline, enum migration_word *word,
 			    struct vm_error *error);
 
-/* Answers the RESOLVE or ASK that came, from who identity names. Waits for a live process for up
- * to some seconds. Returns 0, or -EPROTO or the channel's -errno. */
+/* Answers the RESOLVE, ASK or SETTLED that came, from who identity names. Waits for a live process
+ * for up to some seconds. Returns 0, or -EPROTO or the channel's -errno. */
 int migration_resolve_answer(struct migration_channel *channel,
 			     const struct migration_message *question, const char *identity);
 

@@ -16,7 +16,10 @@
 #include "base/log.h"
 #include "hypervisor/migration/call.h"
 #include "hypervisor/migration/control.h"
+#include "hypervisor/migration/figures.h"
+#include "hypervisor/migration/lock.h"
 #include "hypervisor/migration/over.h"
+#include "hypervisor/migration/prune.h"
 #include "hypervisor/migration/source_internal.h"
 #include "hypervisor/migration/thread.h"
 #include "hypervisor/migration/tls.h"
@@ -138,7 +141,14 @@ static void source_get_status(const struct migration_source *base, struct migrat
 
 static const struct migration_check *source_get_check(const struct migration_source *base)
 {
-	return &((const struct source *)base)->check;
+	struct source *source = (struct source *)(uintptr_t)base;
+	bool checked;
+
+	/* It is written once, before this is set. */
+	pthread_mutex_lock(&source->lock);
+	checked = source->checked;
+	pthread_mutex_unlock(&source->lock);
+	return checked ? &source->check : NULL;
 }
 
 static int source_resolve(struct migration_source *base, bool there)

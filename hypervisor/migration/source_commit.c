@@ -13,6 +13,9 @@
 #include "base/log.h"
 #include "hypervisor/migration/call.h"
 #include "hypervisor/migration/control.h"
+#include "hypervisor/migration/definition.h"
+#include "hypervisor/migration/lock.h"
+#include "hypervisor/migration/pace.h"
 #include "hypervisor/migration/pause.h"
 #include "hypervisor/migration/resolve.h"
 #include "hypervisor/migration/source_internal.h"
@@ -23,8 +26,6 @@
 #define PAUSE_MS	10000
 #define LOOP_MS		5000
 #define SEND_MS		10000
-#define LAST_MS		5000
-#define READY_MS	6000 /* well within what an iSCSI session forgives */
 #define DONE_MS		5000
 #define FAIL_MS		200
 #define QUERY_MS	3000
@@ -173,11 +174,11 @@ static int outcome_settle(struct source *source, struct vm_error *error)
 
 /* ---- to hand it over ---- */
 
-static int expect(struct source *source, uint32_t type, uint32_t wait_ms, uint32_t *took_ms,
+static int expect(struct source *source, uint32_t type, struct deadline deadline, uint32_t *took_ms,
 		  struct vm_error *error)
 {
 	struct migration_message message = {0};
-	int rc = migration_control_receive(source->control, &message, deadline_in_ms(wait_ms));
+	int rc = migration_control_receive(source->control, &message, deadline);
 
 	if (!rc && message.type == MIGRATION_FRAME_FAIL &&
 	    !migration_fail_read(message.payload, message.length, error))
@@ -192,19 +193,28 @@ static int expect(struct source *source, uint32_t type, uint32_t wait_ms, uint32
 	return rc;
 }
 
-/* Several times what it should take: a peer that takes no bytes at all must not hold the VM. */
-static struct deadline last_deadline(struct source *source)
+/* One for all that is sent and awaited up to READY: however a peer spreads its slowness over them,
+ * it does not hold the VM for longer. */
+static struct deadline ready_deadline(struct source *source)
 {
 	struct migration_page_stats stats;
-	uint64_t ms = LAST_MS;
 
 	migration_page_sender_get_stats(source->sender, &stats);
-	ms += stats.bytes_pending / (source->memory_rate / 4000 + 1000);
-	return deadline_in_ms(ms > UINT32_MAX ? UINT32_MAX : (uint32_t)ms);
+	return deadline_in_ms(migration_pace_stop_ms(stats.bytes_pending, source->memory_rate));
+}
+
+/* For tests; the time that they hold us does not count. */
+static void stopped_hold(struct source *source, enum migration_step step, struct deadline *deadline)
+{
+	uint64_t began_ns = monotonic_ns();
+
+	migration_step_hold(step, &source->cancelled);
+	deadline->at_ns += monotonic_ns() - began_ns;
 }
 
 /* State first, then the last pages: the target has all of it when the pages are there. */
-static int last_send(struct source *source, struct migration_pause *pause, struct vm_error *error)
+static int last_send(struct source *source, struct migration_pause *pause,
+		     struct deadline *ready_by, struct vm_error *error)
 {
 	const struct migration_round_end last = {.round = source->rounds};
 	size_t length;
@@ -218,17 +228,18 @@ static int last_send(struct source *source, struct migration_pause *pause, struc
 				    "cannot read the log of written "
 				    "memory: %s",
 				    strerror(-rc));
+	*ready_by = ready_deadline(source);
 	rc = migration_control_send(source->control, MIGRATION_FRAME_LAST_ROUND, &last,
-				    sizeof(last), deadline_in_ms(SEND_MS));
+				    sizeof(last), *ready_by);
 	rc = rc ? rc
 		: migration_control_send(source->control, MIGRATION_FRAME_STATE, state, length,
-					 deadline_in_ms(SEND_MS));
+					 *ready_by);
 	if (rc)
 		return source_explain(source, rc, error);
-	migration_step_hold(MIGRATION_STEP_SOURCE_PAGES, &source->cancelled);
+	stopped_hold(source, MIGRATION_STEP_SOURCE_PAGES, ready_by);
 	source->complete = true;
-	rc = migration_page_sender_round(source->sender, last_deadline(source));
-	rc = rc ? rc : migration_page_sender_finish(source->sender, deadline_in_ms(SEND_MS));
+	rc = migration_page_sender_round(source->sender, *ready_by);
+	rc = rc ? rc : migration_page_sender_finish(source->sender, *ready_by);
 	return rc ? source_explain(source, rc, error) : 0;
 }
 
@@ -247,7 +258,8 @@ static int commit(struct source *source, uint64_t stopped_ns, struct vm_error *e
 	rc = migration_control_send(source->control, MIGRATION_FRAME_COMMIT, NULL, 0,
 				    deadline_in_ms(SEND_MS));
 	migration_step_hold(MIGRATION_STEP_SOURCE_COMMIT, NULL);
-	rc = rc ? rc : expect(source, MIGRATION_FRAME_DONE, DONE_MS, &since_ms, error);
+	rc = rc ? rc
+		: expect(source, MIGRATION_FRAME_DONE, deadline_in_ms(DONE_MS), &since_ms, error);
 	if (rc)
 		rc = outcome_settle(source, error);
 	pthread_mutex_lock(&source->lock);
@@ -262,20 +274,21 @@ static int stopped_run(struct source *source, struct migration_pause *pause, uin
 		       struct vm_error *error)
 {
 	uint32_t pause_ms = source_ms_since(stopped_ns), restore_ms = 0;
+	struct deadline ready_by = {0};
 	uint64_t began_ns;
 	int rc;
 
 	migration_step_hold(MIGRATION_STEP_SOURCE_PAUSED, &source->cancelled);
 	began_ns = monotonic_ns();
-	rc = last_send(source, pause, error);
+	rc = last_send(source, pause, &ready_by, error);
 	if (rc)
 		return rc;
 	pthread_mutex_lock(&source->lock);
 	source->status.pause_ms = pause_ms;
 	source->status.last_ms = source_ms_since(began_ns);
 	pthread_mutex_unlock(&source->lock);
-	migration_step_hold(MIGRATION_STEP_SOURCE_STATE, &source->cancelled);
-	rc = expect(source, MIGRATION_FRAME_READY, READY_MS, &restore_ms, error);
+	stopped_hold(source, MIGRATION_STEP_SOURCE_STATE, &ready_by);
+	rc = expect(source, MIGRATION_FRAME_READY, ready_by, &restore_ms, error);
 	if (rc)
 		return rc;
 	pthread_mutex_lock(&source->lock);
@@ -403,7 +416,8 @@ static struct late_frame *late_take(struct source *source)
 	return late;
 }
 
-static void late_forward(struct source *source)
+/* Returns 0 where the target was told all, FIGURES first and last. */
+static int late_forward(struct source *source)
 {
 	struct deadline end = deadline_in_ms(LATE_MS), quiet = deadline_in_ms(LATE_QUIET_MS);
 	int rc = figures_send(source);
@@ -427,6 +441,19 @@ static void late_forward(struct source *source)
 	rc = rc ? rc : figures_send(source);
 	if (!rc)
 		(void)migration_tls_close(source->tls, deadline_in_ms(SEND_MS));
+	return rc;
+}
+
+/* Where FIGURES did not tell the target that nobody will ask any more. */
+static void settled_tell(struct source *source)
+{
+	enum migration_word ignored;
+	struct vm_error why;
+
+	(void)migration_resolve_query(source->credentials, source->options.host,
+				      source->options.port, source->options.host,
+				      MIGRATION_FRAME_SETTLED, source->record.id, source->vm_name,
+				      -1, deadline_in_ms(QUERY_MS), &ignored, &why);
 }
 
 /* The definition goes before the record of the move, each for good: a host that goes down between
@@ -469,6 +496,7 @@ static void departed_report(struct source *source)
 
 void source_depart(struct source *source)
 {
+	bool told = false;
 	int rc;
 
 	source->moved = true;
@@ -476,8 +504,8 @@ void source_depart(struct source *source)
 	departed_report(source);
 	migration_step_hold(MIGRATION_STEP_SOURCE_DONE, &source->destroyed);
 	rc = belongings_remove(source);
-	if (source->control && !rc) /* FIGURES tell the target that nobody will ask any more */
-		late_forward(source);
+	if (source->control && !rc)
+		told = late_forward(source) == 0;
 	pthread_mutex_lock(&source->lock);
 	source->late_closed = true;
 	pthread_mutex_unlock(&source->lock);
@@ -485,4 +513,6 @@ void source_depart(struct source *source)
 	source->out_lock = -1;
 	if (!rc)
 		(void)migration_record_remove(MIGRATION_SIDE_OUT, source->record.id);
+	if (!rc && !told && !atomic_load(&source->destroyed))
+		settled_tell(source);
 }

@@ -15,6 +15,8 @@
 #include "hypervisor/migration/call.h"
 #include "hypervisor/migration/check.h"
 #include "hypervisor/migration/control.h"
+#include "hypervisor/migration/definition.h"
+#include "hypervisor/migration/lock.h"
 #include "hypervisor/migration/pace.h"
 #include "hypervisor/migration/socket.h"
 #include "hypervisor/migration/source_internal.h"
@@ -185,6 +187,7 @@ static int answer_take(struct source *source, const struct migration_message *me
 		return migration_tls_explain(source->tls, rc, "the destination", error);
 	pthread_mutex_lock(&source->lock);
 	source->check = check;
+	source->checked = true;
 	pthread_mutex_unlock(&source->lock);
 	return accepted ? 0 : answer_refused(source, error);
 }

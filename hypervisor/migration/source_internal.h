@@ -55,7 +55,8 @@ struct source {
 
 	pthread_mutex_t lock; /* guards what follows */
 	struct migration_status status;
-	struct migration_check check;
+	struct migration_check check; /* constant once checked */
+	bool checked;
 	int dial_fd; /* a duplicate of the connection whose handshake is under way, or -1 */
 	struct migration_tls *tls; /* for who shuts them down; the mover's otherwise */
 	struct migration_tls *memory_tls[MIGRATION_MAX_CONNECTIONS];

@@ -16,6 +16,10 @@
 #include "base/log.h"
 #include "hypervisor/migration/call.h"
 #include "hypervisor/migration/control.h"
+#include "hypervisor/migration/decision.h"
+#include "hypervisor/migration/definition.h"
+#include "hypervisor/migration/figures.h"
+#include "hypervisor/migration/lock.h"
 #include "hypervisor/migration/over.h"
 #include "hypervisor/migration/resolve.h"
 #include "hypervisor/migration/socket.h"
@@ -185,7 +189,8 @@ static int move_in(struct target *target, struct vm_error *error)
 
 	if (rc)
 		return rc;
-	rc = target_receive(target, error);
+	rc = target_join(target, error);
+	rc = rc ? rc : target_receive(target, error);
 	rc = rc ? rc : target_restore(target, error);
 	rc = rc ? rc : target_decide(target, error);
 	return rc;
@@ -209,7 +214,8 @@ static void target_report(struct target *target, const struct vm_error *error)
 	/* It may have been saved, or moved on, while late frames still came. */
 	if (!error && migration_figures_written_since(target->hello.vm, target->runs_since))
 		return;
-	if (*target->hello.vm && target->in_lock >= 0 && !target->hello.check_only)
+	/* What never had the name has no say about the VM of that name. */
+	if (target->made && !target->hello.check_only)
 		(void)migration_figures_write(target->hello.vm, &status,
 					      target->check.count ? &target->check : NULL);
 }
@@ -222,9 +228,9 @@ static void move_run(struct target *target)
 	if (rc) {
 		if (rc < 0)
 			target_fail_tell(target, &error);
-		target_disconnect(target); /* who fills its memory ends first */
+		target_disconnect(target);		       /* who fills its memory ends first */
+		target_report(target, rc < 0 ? &error : NULL); /* while it has the name */
 		target_drop(target);
-		target_report(target, rc < 0 ? &error : NULL);
 	} else {
 		target_settle(target);
 		target_disconnect(target);
@@ -279,7 +285,8 @@ static void *target_run(void *ctx)
 	if (rc) {
 		log_warn_limited("a connection came to nothing: %s", error.message);
 	} else if (target->first.type == MIGRATION_FRAME_RESOLVE ||
-		   target->first.type == MIGRATION_FRAME_ASK) {
+		   target->first.type == MIGRATION_FRAME_ASK ||
+		   target->first.type == MIGRATION_FRAME_SETTLED) {
 		(void)migration_resolve_answer(migration_tls_channel(target->tls), &target->first,
 					       migration_tls_peer_name(target->tls));
 		(void)migration_tls_close(target->tls, deadline_in_ms(FAIL_MS));

@@ -11,6 +11,8 @@
 #include "base/log.h"
 #include "hypervisor/migration/call.h"
 #include "hypervisor/migration/control.h"
+#include "hypervisor/migration/decision.h"
+#include "hypervisor/migration/definition.h"
 #include "hypervisor/migration/resolve.h"
 #include "hypervisor/migration/target_internal.h"
 #include "hypervisor/migration/tls.h"

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What the parts of a target share: target.c (its outside, and its thread),
- * target_make.c (HELLO, checks, the VM, its memory), target_commit.c (from
- * READY to the end).
+ * What the parts of a target share: target.c (its outside, and its thread), target_greet.c (HELLO,
+ * checks, the VM), target_memory.c (its memory and state), target_commit.c (from READY to the end).
  */
 #ifndef LUNAR_HYPERVISOR_MIGRATION_TARGET_INTERNAL_H
 #define LUNAR_HYPERVISOR_MIGRATION_TARGET_INTERNAL_H
@@ -73,6 +72,8 @@ struct target {
 /* Each part: 0, or -errno with *error: the VM is dropped. */
 /* 1: answered, and nothing comes of it (a check). */
 int target_greet(struct target *target, struct vm_error *error);
+/* ACCEPT, and the memory connections. */
+int target_join(struct target *target, struct vm_error *error);
 int target_receive(struct target *target, struct vm_error *error);
 int target_restore(struct target *target, struct vm_error *error);
 /* READY, and the source's word. 0: it runs here. */

@@ -28,6 +28,7 @@
 #include "cli/commands.h"
 #include "cli/migration_follow.h"
 #include "hypervisor/api_server.h"
+#include "hypervisor/migration/figures.h"
 #include "hypervisor/migration/record.h"
 #include "hypervisor/migration/report.h"
 #include "hypervisor/vm_paths.h"

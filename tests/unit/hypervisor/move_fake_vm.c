@@ -23,6 +23,8 @@
 #include "base/event_loop.h"
 #include "base/state.h"
 #include "hypervisor/migration/check.h"
+#include "hypervisor/migration/definition.h"
+#include "hypervisor/migration/figures.h"
 #include "hypervisor/migration/record.h"
 #include "hypervisor/migration/resolve.h"
 #include "hypervisor/migration/vm.h"
@@ -38,6 +40,7 @@
 #define TAG_CPU	    STATE_TAG('C', 'P', 'U', 'I')
 #define TAG_PORTALS STATE_TAG('P', 'O', 'R', 'T')
 #define LATE_FRAMES 5
+#define LOOK_MS	    3
 
 #define DEFINITION "name: " MOVE_VM "\nmemory: 64M\nkernel: /bin/sh\n"
 
@@ -451,15 +454,35 @@ static const struct migration_target_vm_ops target_ops = {
 
 /* ---- the processes ---- */
 
+static void check_look(struct fake_vm *vm)
+{
+	const struct migration_check *check = migration_source_get_check(vm->source);
+
+	vm->witness->checked = check != NULL;
+	vm->witness->findings = check ? check->count : 0;
+}
+
+/* As an API's client that looks again and again. */
+static void on_look(void *ctx)
+{
+	struct fake_vm *vm = ctx;
+	struct event_timer *timer;
+
+	if (!vm->source)
+		return;
+	check_look(vm);
+	event_loop_after_ms(vm->loop, LOOK_MS, on_look, vm, &timer);
+}
+
 static void on_source_ended(void *ctx, bool moved)
 {
 	struct fake_vm *vm = ctx;
 	struct migration_status status;
 
+	check_look(vm);
 	migration_source_get_status(vm->source, &status);
 	vm->witness->phase = (int32_t)status.phase;
 	vm->witness->code = (int32_t)status.error.code;
-	vm->witness->findings = migration_source_get_check(vm->source)->count;
 	if (moved) {
 		atomic_store(&vm->witness->vm_pid[vm->host], 0);
 		atomic_fetch_add(&vm->witness->moved, 1);
@@ -483,6 +506,8 @@ static void move_start(struct fake_vm *vm)
 	if (vm->source || migration_source_start(vm->loop, &options, MOVE_VM, &source_ops, vm,
 						 on_source_ended, vm, &vm->source, &error))
 		fprintf(stderr, "no move: %s\n", error.message);
+	else
+		on_look(vm);
 }
 
 static void order_resolve(struct fake_vm *vm, bool there)

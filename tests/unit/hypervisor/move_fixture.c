@@ -102,6 +102,7 @@ void world_enter(const struct move_world *world, enum move_host host)
 	setenv("LUNAR_STATE_DIR", path, 1);
 	snprintf(path, sizeof(path), "%s/%s", certificates, host_names[host]);
 	setenv("LUNAR_TLS_DIR", path, 1);
+	setenv("LUNAR_INCOMING_DIRS", "/bin", 1); /* the fake VM's kernel */
 }
 
 static void process_begin(struct move_world *world, enum move_host host, const char *hold)

@@ -40,6 +40,7 @@ struct move_witness {
 	_Atomic int32_t code;	/* its error */
 	_Atomic int32_t cancel_result;
 	_Atomic uint32_t findings;
+	_Atomic bool checked; /* the destination has said what it found */
 	_Atomic uint32_t throttle_most;
 	_Atomic bool fail_restore; /* orders to the fake VM */
 	_Atomic bool fail_go;

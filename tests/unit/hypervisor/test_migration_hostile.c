@@ -20,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "hypervisor/migration/message.h"
@@ -435,17 +436,22 @@ static void repeated_commit_and_a_stale_id_change_nothing(void **state)
 	assert_int_equal(world.witness->differences, 0);
 }
 
-static enum migration_word resolve_as(enum move_host host, const char *id)
+static enum migration_word question_as(enum move_host host, uint32_t type, const char *id)
 {
 	enum migration_word word = MIGRATION_WORD_UNKNOWN;
 	struct vm_error error;
 
 	assert_int_equal(migration_resolve_query(credentials[host], world_address(HOST_B),
-						 world.port, world_address(HOST_B),
-						 MIGRATION_FRAME_RESOLVE, id, MOVE_VM, -1,
-						 deadline_in_ms(WAIT_MS), &word, &error),
+						 world.port, world_address(HOST_B), type, id,
+						 MOVE_VM, -1, deadline_in_ms(WAIT_MS), &word,
+						 &error),
 			 0);
 	return word;
+}
+
+static enum migration_word resolve_as(enum move_host host, const char *id)
+{
+	return question_as(host, MIGRATION_FRAME_RESOLVE, id);
 }
 
 /* Nonsense where COMMIT should come is a lost source: the restored VM waits for its host, which
@@ -467,6 +473,92 @@ static void only_the_source_releases_a_vm_that_waits(void **state)
 	assert_true(world_vm_runs(&world, WAIT_MS));
 	assert_int_equal(resolve_as(HOST_B, puppet.id), MIGRATION_WORD_UNKNOWN);
 	assert_int_equal(world.witness->violations, 0);
+	puppet_end(&puppet);
+}
+
+static void text_put(const char *path, const char *text)
+{
+	char whole[256];
+	FILE *file;
+
+	snprintf(whole, sizeof(whole), "%s/%s", world.root, path);
+	file = fopen(whole, "w");
+	assert_non_null(file);
+	fputs(text, file);
+	fclose(file);
+}
+
+static bool text_is(const char *path, const char *text)
+{
+	char whole[256], read[256] = "";
+	FILE *file;
+
+	snprintf(whole, sizeof(whole), "%s/%s", world.root, path);
+	file = fopen(whole, "r");
+	assert_non_null(file);
+	(void)!fread(read, 1, sizeof(read) - 1, file);
+	fclose(file);
+	return strcmp(read, text) == 0;
+}
+
+static void folder_put(const char *path)
+{
+	char whole[256];
+
+	snprintf(whole, sizeof(whole), "%s/%s", world.root, path);
+	assert_int_equal(mkdir(whole, 0700), 0);
+}
+
+/* The name is another VM's: what is told of that one's last move stays. */
+static void refused_move_leaves_the_figures_of_the_vm_here_alone(void **state)
+{
+	struct puppet puppet = {0};
+
+	(void)state;
+	folder_put("b/state");
+	folder_put("b/state/migrations");
+	folder_put("b/state/vms");
+	text_put("b/state/vms/" MOVE_VM ".yaml", "name: " MOVE_VM "\n");
+	text_put("b/state/migrations/" MOVE_VM ".json", "{\"mine\": 1}\n");
+	receiver_start(&world, HOST_B);
+	assert_int_equal(migration_id_make(puppet.id), 0);
+	puppet.tls = dial(HOST_A, world.port);
+	say_hello(&puppet);
+	assert_int_equal(hear(&puppet), MIGRATION_FRAME_REFUSE);
+	migration_tls_destroy(puppet.tls);
+	puppet.tls = NULL;
+	for (int i = 0; i < 50; i++) {
+		assert_true(text_is("b/state/migrations/" MOVE_VM ".json", "{\"mine\": 1}\n"));
+		usleep(10000);
+	}
+	puppet_end(&puppet);
+}
+
+/* The source heard of it by RESOLVE, and says that it will not ask any more: then, and only on its
+ * own word, the record of the move goes. */
+static void record_goes_when_the_source_says_that_it_has_settled(void **state)
+{
+	struct puppet puppet;
+	char path[256];
+
+	(void)state;
+	receiver_start(&world, HOST_A);
+	receiver_start(&world, HOST_B);
+	puppet_greet(&puppet);
+	puppet_join(&puppet);
+	puppet_send_all(&puppet);
+	assert_int_equal(say(puppet.tls, MIGRATION_FRAME_COMMIT, NULL, 0), 0);
+	assert_int_equal(hear(&puppet), MIGRATION_FRAME_DONE);
+	migration_tls_shutdown(puppet.tls);
+	snprintf(path, sizeof(path), "%s/b/state/migrations/%s.in", world.root, puppet.id);
+	assert_int_equal(question_as(HOST_A, MIGRATION_FRAME_RESOLVE, puppet.id),
+			 MIGRATION_WORD_COMMITTED);
+	assert_int_equal(access(path, F_OK), 0);
+	(void)question_as(HOST_B, MIGRATION_FRAME_SETTLED, puppet.id);
+	assert_int_equal(access(path, F_OK), 0);
+	assert_int_equal(question_as(HOST_A, MIGRATION_FRAME_SETTLED, puppet.id),
+			 MIGRATION_WORD_UNKNOWN);
+	assert_true(access(path, F_OK) < 0);
 	puppet_end(&puppet);
 }
 
@@ -603,6 +695,8 @@ int main(void)
 		WORLD_TEST(memory_needs_the_token_and_each_place_is_taken_once),
 		WORLD_TEST(repeated_commit_and_a_stale_id_change_nothing),
 		WORLD_TEST(only_the_source_releases_a_vm_that_waits),
+		WORLD_TEST(refused_move_leaves_the_figures_of_the_vm_here_alone),
+		WORLD_TEST(record_goes_when_the_source_says_that_it_has_settled),
 		WORLD_TEST(move_that_was_denied_cannot_come_any_more),
 		WORLD_TEST(target_that_answers_out_of_turn_does_not_get_the_vm),
 		WORLD_TEST(target_that_claims_to_run_it_before_commit_does_not_get_the_vm),

@@ -142,6 +142,7 @@ static void check_reports_and_moves_nothing(void **state)
 	world.options.check_only = true;
 	pid = move_once();
 	assert_stays(MIGRATION_CHECKED, EXIT_OK);
+	assert_true(world.witness->checked);
 	assert_int_equal(world.witness->findings, 1); /* the fake VM's "no uplink has a link" */
 	assert_int_equal(locks_count(HOST_A), 0);
 	assert_true(vm_wait(pid, 0) == -ETIMEDOUT);
@@ -211,6 +212,7 @@ static void nobody_there_is_said_at_once(void **state)
 	(void)state;
 	pid = move_once();
 	assert_stays(MIGRATION_FAILED, EXIT_HOST_UNREACHABLE);
+	assert_false(world.witness->checked);
 	receivers_start();
 	assert_second_try_succeeds(pid);
 }

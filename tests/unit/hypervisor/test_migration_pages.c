@@ -485,6 +485,136 @@ static void receiver_waits_no_longer_than_asked(void **state)
 	machines_destroy(&m);
 }
 
+/* A channel whose reads are noted and go nowhere. */
+struct noting {
+	struct migration_channel channel;
+	_Atomic uint64_t patience_ms; /* that the last read had */
+};
+
+static int noting_read(void *ctx, void *to, size_t length, struct deadline deadline)
+{
+	struct noting *noting = ctx;
+
+	(void)to;
+	(void)length;
+	atomic_store(&noting->patience_ms, (deadline.at_ns - monotonic_ns()) / NS_PER_MS);
+	return -ECONNRESET;
+}
+
+/* On a slow wire, or below a low limit, one of eight connections has its turn after minutes: that
+ * is no end. Whether anything comes at all is asked for elsewhere. */
+static void connection_waits_for_its_turn_for_hours(void **state)
+{
+	static const struct migration_channel_ops ops = {.read = noting_read};
+	struct noting noting = {.patience_ms = 0};
+	struct machines m;
+
+	(void)state;
+	machines_make(&m);
+	migration_channel_init(&noting.channel, &ops, &noting, false);
+	assert_int_equal(migration_page_receiver_create(m.memory[1], 1, &m.receiver), 0);
+	assert_int_equal(migration_page_receiver_add(m.receiver, &noting.channel), 0);
+	assert_int_equal(
+		migration_page_receiver_wait_round(m.receiver, 0, deadline_in_ms(PATIENCE_MS)),
+		-ECONNRESET);
+	assert_true(atomic_load(&noting.patience_ms) > 3600 * 1000);
+	machines_destroy(&m);
+}
+
+static void receiver_tells_for_how_long_nothing_came(void **state)
+{
+	struct machines m;
+
+	(void)state;
+	machines_make(&m);
+	machines_connect(&m, 2, MIGRATION_COMPRESSION_NONE, 0);
+	usleep(60000);
+	assert_true(migration_page_receiver_idle_ms(m.receiver) >= 50);
+	assert_int_equal(migration_page_sender_add_all(m.sender), 0);
+	send_round(&m, 0);
+	assert_int_equal(
+		migration_page_receiver_wait_round(m.receiver, 0, deadline_in_ms(PATIENCE_MS)), 0);
+	assert_true(migration_page_receiver_idle_ms(m.receiver) < PATIENCE_MS);
+	machines_destroy(&m);
+}
+
+static int page_say(struct machines *m, size_t connection, uint64_t gpn)
+{
+	uint8_t payload[16 + 16 + PAGE_BYTES] = {0};
+
+	put_le32(payload + 4, 1);
+	put_le32(payload + 8, PAGE_BYTES);
+	put_le64(payload + 16, gpn);
+	put_le32(payload + 24, 1);
+	memset(payload + 32, 0xee, PAGE_BYTES);
+	return migration_message_send(migration_tls_channel(m->tls[0][connection]),
+				      MIGRATION_FRAME_PAGES, payload, sizeof(payload),
+				      deadline_in_ms(PATIENCE_MS));
+}
+
+static void round_end_say(struct machines *m, size_t connection, uint32_t round)
+{
+	uint8_t end[sizeof(struct migration_round_end)] = {0};
+
+	put_le32(end, round);
+	assert_int_equal(migration_message_send(migration_tls_channel(m->tls[0][connection]),
+						MIGRATION_FRAME_ROUND_END, end, sizeof(end),
+						deadline_in_ms(PATIENCE_MS)),
+			 0);
+}
+
+static bool page_is_filled(struct machines *m, uint64_t page)
+{
+	uint8_t byte = 0;
+
+	assert_int_equal(pread(m->fds[1], &byte, 1, (off_t)(page * PAGE_BYTES)), 1);
+	return byte == 0xee;
+}
+
+/* The memory is the VM's by then: it may be running. */
+static void pages_after_the_last_round_are_not_taken(void **state)
+{
+	struct machines m;
+	int rc = 0;
+
+	(void)state;
+	machines_make(&m);
+	machines_connect(&m, 1, MIGRATION_COMPRESSION_NONE, 0);
+	assert_int_equal(migration_page_receiver_set_last(m.receiver, 0), 0);
+	assert_int_equal(migration_page_receiver_set_last(m.receiver, 1), -EPROTO);
+	assert_int_equal(page_say(&m, 0, 3), 0);
+	round_end_say(&m, 0, 0);
+	assert_int_equal(
+		migration_page_receiver_wait_round(m.receiver, 0, deadline_in_ms(PATIENCE_MS)), 0);
+	assert_true(page_is_filled(&m, 3));
+	for (int i = 0; i < 20; i++) {
+		(void)page_say(&m, 0, 5);
+		usleep(1000);
+	}
+	rc = migration_page_receiver_wait_round(m.receiver, 1, deadline_in_ms(PATIENCE_MS));
+	assert_int_equal(rc, -EPROTO);
+	assert_false(page_is_filled(&m, 5));
+	machines_destroy(&m);
+}
+
+/* The word about the last round travels on another connection, and may be overtaken. */
+static void pages_that_overtook_the_word_of_the_last_round_are_noticed(void **state)
+{
+	struct machines m;
+
+	(void)state;
+	machines_make(&m);
+	machines_connect(&m, 1, MIGRATION_COMPRESSION_NONE, 0);
+	round_end_say(&m, 0, 0);
+	assert_int_equal(page_say(&m, 0, 5), 0);
+	round_end_say(&m, 0, 1);
+	assert_int_equal(
+		migration_page_receiver_wait_round(m.receiver, 1, deadline_in_ms(PATIENCE_MS)), 0);
+	assert_int_equal(migration_page_receiver_set_last(m.receiver, 0), -EPROTO);
+	assert_int_equal(migration_page_receiver_set_last(m.receiver, 1), 0);
+	machines_destroy(&m);
+}
+
 /* ---- frames made by hand ---- */
 
 struct frame {
@@ -733,6 +863,10 @@ int main(void)
 		cmocka_unit_test(round_that_is_too_slow_times_out),
 		cmocka_unit_test(cut_connection_ends_both_sides),
 		cmocka_unit_test(receiver_waits_no_longer_than_asked),
+		cmocka_unit_test(connection_waits_for_its_turn_for_hours),
+		cmocka_unit_test(receiver_tells_for_how_long_nothing_came),
+		cmocka_unit_test(pages_after_the_last_round_are_not_taken),
+		cmocka_unit_test(pages_that_overtook_the_word_of_the_last_round_are_noticed),
 		cmocka_unit_test(golden_frame_fills_and_zeroes),
 		cmocka_unit_test(malformed_frames_are_refused),
 		cmocka_unit_test(compressed_data_that_lies_is_refused),

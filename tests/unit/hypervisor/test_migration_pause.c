@@ -156,6 +156,30 @@ static void vm_whose_state_is_not_whole_is_woken(void **state)
 	assert_int_equal(vm.resumes, 1);
 }
 
+/* The VM comes to its end while it is being stopped: the move is taken down, and what it was given
+ * goes when the VM says that it will not come to rest. LeakSanitizer looks whether it does. */
+static void vm_that_ends_meanwhile_leaves_nothing_behind(void **state)
+{
+	struct vm vm = {.deadline_ms = PATIENCE_MS, .rest_after_ms = 60000, .status = -ECANCELED};
+	struct deadline deadline = deadline_in_ms(PATIENCE_MS);
+
+	(void)state;
+	assert_int_equal(event_loop_create(&vm.loop), 0);
+	assert_int_equal(migration_caller_create(vm.loop, &vm.caller), 0);
+	assert_int_equal(pthread_create(&vm.thread, NULL, mover_run, &vm), 0);
+	while (!vm.done && !deadline_passed(deadline))
+		event_loop_run_once(vm.loop, 10);
+	assert_non_null(vm.done);
+	migration_caller_close(vm.caller);
+	pthread_join(vm.thread, NULL);
+	assert_int_equal(vm.rc, -ECANCELED);
+	assert_null(vm.pause);
+	migration_caller_destroy(vm.caller);
+	rest(&vm);
+	assert_int_equal(vm.resumes, 0);
+	event_loop_destroy(vm.loop);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -164,6 +188,7 @@ int main(void)
 		cmocka_unit_test(vm_that_comes_to_rest_too_late_is_woken),
 		cmocka_unit_test(vm_that_refuses_too_late_is_left_alone),
 		cmocka_unit_test(vm_whose_state_is_not_whole_is_woken),
+		cmocka_unit_test(vm_that_ends_meanwhile_leaves_nothing_behind),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -23,6 +23,10 @@
 #include <unistd.h>
 
 #include "base/bytes.h"
+#include "hypervisor/migration/decision.h"
+#include "hypervisor/migration/definition.h"
+#include "hypervisor/migration/figures.h"
+#include "hypervisor/migration/prune.h"
 #include "hypervisor/migration/record.h"
 #include "hypervisor/migration/resolve.h"
 
@@ -281,6 +285,72 @@ static void only_what_nobody_asks_about_is_forgotten(void **state)
 	}
 }
 
+static void aborted_put(uint32_t number, time_t age_s, char id[MIGRATION_ID_BYTES])
+{
+	const struct timespec when[2] = {{.tv_sec = time(NULL) - age_s},
+					 {.tv_sec = time(NULL) - age_s}};
+	struct migration_record record = record_of(MIGRATION_WORD_ABORTED), decided;
+	char path[PATH_MAX];
+
+	snprintf(id, MIGRATION_ID_BYTES, "%08x-89ab-4def-8123-456789abcdef", number);
+	memcpy(record.id, id, sizeof(record.id));
+	assert_int_equal(migration_decision_prepare(&record), 0);
+	assert_int_equal(migration_decision_make(&record, &decided), 0);
+	snprintf(path, sizeof(path), "%s/state/migrations/%s.in", root, id);
+	assert_int_equal(utimensat(AT_FDCWD, path, when, 0), 0);
+}
+
+/* Who may ask can make ids up: what that leaves here is bounded, and the oldest go. */
+static void questions_about_moves_that_never_were_leave_little(void **state)
+{
+	struct migration_record committed = record_of(MIGRATION_WORD_COMMITTED), read;
+	char id[MIGRATION_ID_BYTES];
+	uint32_t left = 0;
+
+	(void)state;
+	assert_int_equal(migration_record_write(MIGRATION_SIDE_IN, &committed, false), 0);
+	for (uint32_t i = 0; i < PRUNE_ABORTED_KEPT + 20; i++)
+		aborted_put(i, 10000 - (time_t)i, id);
+	migration_records_prune();
+	for (uint32_t i = 0; i < PRUNE_ABORTED_KEPT + 20; i++) {
+		snprintf(id, sizeof(id), "%08x-89ab-4def-8123-456789abcdef", i);
+		if (migration_record_read(MIGRATION_SIDE_IN, id, &read))
+			assert_true(i < 20);
+		else
+			left++;
+	}
+	assert_int_equal(left, PRUNE_ABORTED_KEPT);
+	assert_int_equal(migration_record_read(MIGRATION_SIDE_IN, ID, &read), 0);
+}
+
+/* What a killed process had prepared goes, once it is old and nobody holds its lock. */
+static void what_was_prepared_for_nothing_is_forgotten(void **state)
+{
+	const struct timespec old[2] = {{.tv_sec = time(NULL) - 40L * 24 * 3600},
+					{.tv_sec = time(NULL) - 40L * 24 * 3600}};
+	struct migration_record record = record_of(MIGRATION_WORD_COMMITTED);
+	char path[PATH_MAX];
+	int lock;
+
+	(void)state;
+	snprintf(path, sizeof(path), "%s/state/migrations/" ID ".in.committed", root);
+	assert_int_equal(migration_decision_prepare(&record), 0);
+	assert_int_equal(migration_definition_prepare("vm0", ID, "name: vm0\n", 10), 0);
+	migration_records_prune();
+	assert_int_equal(access(path, F_OK), 0);
+	assert_int_equal(utimensat(AT_FDCWD, path, old, 0), 0);
+	lock = migration_lock_take(MIGRATION_SIDE_IN, ID);
+	assert_true(lock >= 0);
+	migration_records_prune();
+	assert_int_equal(access(path, F_OK), 0);
+	assert_true(migration_definition_is_prepared("vm0", ID));
+	migration_lock_release(MIGRATION_SIDE_IN, ID, lock, true);
+	migration_records_prune();
+	assert_true(access(path, F_OK) < 0);
+	assert_false(migration_definition_is_prepared("vm0", ID));
+	assert_false(migration_definition_exists("vm0"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -299,6 +369,10 @@ int main(void)
 						teardown),
 		cmocka_unit_test_setup_teardown(order_tells_who_gave_it, setup, teardown),
 		cmocka_unit_test_setup_teardown(only_what_nobody_asks_about_is_forgotten, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(questions_about_moves_that_never_were_leave_little,
+						setup, teardown),
+		cmocka_unit_test_setup_teardown(what_was_prepared_for_nothing_is_forgotten, setup,
 						teardown),
 	};
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The first part of a target: HELLO and the checks, the VM in the making, and its memory and state
- * as they arrive, up to the moment when all is there.
+ * The second part of a target: ACCEPT, the memory connections, memory and state as they arrive, up
+ * to the moment when all is there and restored.
  */
 #include <errno.h>
 #include <netinet/in.h>
@@ -11,243 +11,21 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "base/log.h"
 #include "hypervisor/migration/call.h"
-#include "hypervisor/migration/check.h"
 #include "hypervisor/migration/control.h"
-#include "hypervisor/migration/resolve.h"
+#include "hypervisor/migration/decision.h"
+#include "hypervisor/migration/definition.h"
 #include "hypervisor/migration/socket.h"
 #include "hypervisor/migration/target_internal.h"
 #include "hypervisor/migration/tls.h"
-#include "hypervisor/vm_lock.h"
-
-#define LOG_COMPONENT "migration"
 
 #define LOOP_MS	     5000
-#define MAKE_MS	     30000
-#define CHECK_MS     15000
-#define ENDING_MS    1500 /* a process, once its move has ended */
-#define DEPARTING_MS 8000 /* for the process of an earlier move away from here to end */
-#define AGAIN_US     50000
 #define SEND_MS	     10000
-#define REFUSED_MS   5000
 #define MEMORY_MS    15000 /* for the memory connections to come */
 #define MEMORY_TRIES 64
+#define IDLE_MS	     120000 /* without a frame on any of them */
 #define SLICE_MS     100
 #define RESTORE_MS   10000
-
-/* ---- HELLO ---- */
-
-static int hello_take(struct target *target, struct vm_error *error)
-{
-	struct migration_record earlier;
-	int rc = migration_hello_read(target->first.payload, target->first.length, &target->hello);
-
-	if (rc) {
-		target->hello.id[0] = '\0';
-		target->hello.vm[0] = '\0';
-		return vm_error_set(error, EXIT_BAD_STATE, rc,
-				    rc == -EOPNOTSUPP ? "the source speaks a protocol that the "
-							"destination does not; use the same "
-							"version of Lunar on both hosts"
-						      : "what the source said first is malformed");
-	}
-	target->in_lock = migration_lock_take(MIGRATION_SIDE_IN, target->hello.id);
-	if (target->in_lock < 0 ||
-	    migration_record_read(MIGRATION_SIDE_IN, target->hello.id, &earlier) != -ENOENT)
-		return vm_error_set(error, EXIT_STATE, -EEXIST,
-				    "a move of that id has been here before");
-	pthread_mutex_lock(&target->lock);
-	target->status.phase = MIGRATION_CONNECTING;
-	target->status.memory_bytes = target->hello.memory_bytes;
-	target->status.bytes_left = target->hello.memory_bytes;
-	memcpy(target->status.id, target->hello.id, sizeof(target->status.id));
-	snprintf(target->status.peer, sizeof(target->status.peer), "%s",
-		 migration_tls_peer_name(target->tls));
-	pthread_mutex_unlock(&target->lock);
-	snprintf(target->source_address, sizeof(target->source_address), "%s",
-		 migration_tls_peer_address(target->tls));
-	log_info("%s (Lunar %s) %s %s, move %s", migration_tls_peer_name(target->tls),
-		 target->hello.program,
-		 target->hello.check_only ? "asks whether it could send" : "sends",
-		 target->hello.vm, target->hello.id);
-	return 0;
-}
-
-/* ---- checks ---- */
-
-static int cpu_check(void *ctx, struct vm_error *error)
-{
-	struct target *target = ctx;
-	struct state_reader section;
-
-	if (state_next(&target->hello.cpu, &section) != 1)
-		return vm_error_set(error, EXIT_BAD_STATE, -EPROTO,
-				    "the source does not say which processor the VM needs");
-	return target->ops->check_cpu(target->ctx, &section, error);
-}
-
-static int vm_make(void *ctx, struct vm_error *error)
-{
-	struct target *target = ctx;
-	int rc = target->ops->make(target->ctx, target->hello.definition,
-				   target->hello.definition_length, error);
-
-	target->made = rc == 0;
-	return rc;
-}
-
-/* Waits for the process that moved the same VM away from here a moment ago; also where its record
- * is gone already, and only the process is not. */
-static void name_await(struct target *target, struct deadline deadline)
-{
-	struct deadline ending = deadline_in_ms(ENDING_MS);
-
-	while (!deadline_passed(deadline) && !atomic_load(&target->destroyed) &&
-	       (migration_record_departs(target->hello.vm) ||
-		(vm_lock_is_held(target->hello.vm) && !deadline_passed(ending)))) {
-		if (migration_record_departs(target->hello.vm))
-			ending = deadline_in_ms(ENDING_MS);
-		usleep(AGAIN_US);
-	}
-}
-
-/* A process that was killed while it moved the same VM away has left a definition here that may be
- * nobody's: the host that it went to knows. What cannot be told is left as it is, for the checks.
- */
-static void name_settle(const struct target *target)
-{
-	struct vm_error why = {0};
-
-	if (migration_resolve_before_start(target->hello.vm, &why))
-		log_info("%s: %s", target->hello.vm, why.message);
-}
-
-static int vm_make_patiently(struct target *target, bool departing, struct deadline deadline,
-			     struct vm_error *error)
-{
-	int rc;
-
-	do {
-		rc = migration_call(target->caller, vm_make, target, error,
-				    deadline_in_ms(MAKE_MS));
-	} while (rc && departing && (error->code == EXIT_EXISTS || error->code == EXIT_STATE) &&
-		 !deadline_passed(deadline) && usleep(AGAIN_US) == 0);
-	return rc;
-}
-
-static void memory_check(struct target *target)
-{
-	const struct guest_memory *memory = target->ops->get_memory(target->ctx);
-	bool same = target->hello.region_count == guest_memory_region_count(memory);
-
-	for (uint32_t i = 0; same && i < target->hello.region_count; i++) {
-		const struct guest_memory_region *region = guest_memory_region_at(memory, i);
-
-		same = region->gpa == target->hello.regions[i].gpa &&
-		       region->size_bytes == target->hello.regions[i].size_bytes;
-	}
-	if (!same)
-		migration_check_add(&target->check, MIGRATION_STOPS, "memory",
-				    "the VM's memory would lie differently on the destination; "
-				    "use the same version of Lunar on both hosts");
-}
-
-static int nic_check_begin(void *ctx, struct migration_call *call, struct vm_error *error)
-{
-	struct target *target = ctx;
-
-	(void)error;
-	return target->ops->check(target->ctx, target->portals.tag ? &target->portals : NULL,
-				  &target->nic_findings, migration_call_done, call);
-}
-
-static void nics_check(struct target *target)
-{
-	struct vm_error error = {0};
-	int rc;
-
-	if (!target->ops->check)
-		return;
-	if (state_next(&target->hello.portals, &target->portals) != 1)
-		target->portals = (struct state_reader){0};
-	rc = migration_call_wait(target->caller, nic_check_begin, target, NULL, &error,
-				 deadline_in_ms(CHECK_MS));
-	if (rc) {
-		migration_check_add(&target->check, MIGRATION_NOTES, "network",
-				    "the VM's network on the destination could not be checked: %s",
-				    *error.message ? error.message : strerror(-rc));
-		return;
-	}
-	for (uint32_t i = 0; i < target->nic_findings.count; i++)
-		migration_check_add(&target->check, target->nic_findings.findings[i].severity,
-				    target->nic_findings.findings[i].item, "%s",
-				    target->nic_findings.findings[i].text);
-}
-
-static void checks_run(struct target *target)
-{
-	struct deadline deadline = deadline_in_ms(DEPARTING_MS);
-	bool departing = migration_record_departs(target->hello.vm);
-	struct vm_error error = {0};
-	bool may_make;
-	int rc;
-
-	name_await(target, deadline);
-	name_settle(target);
-	may_make = migration_check_definition(&target->check, target->hello.vm,
-					      target->hello.definition,
-					      target->hello.definition_length);
-	rc = migration_call(target->caller, cpu_check, target, &error, deadline_in_ms(LOOP_MS));
-	if (rc)
-		migration_check_add(&target->check, MIGRATION_STOPS, "cpu", "%s", error.message);
-	if (!may_make || (migration_check_stopper(&target->check) && !target->hello.check_only))
-		return;
-	error = (struct vm_error){0};
-	rc = vm_make_patiently(target, departing, deadline, &error);
-	if (rc) {
-		migration_check_add_error(&target->check, &error);
-		return;
-	}
-	memory_check(target);
-	nics_check(target);
-}
-
-/* ---- the answer ---- */
-
-static int refuse(struct target *target, struct vm_error *error)
-{
-	const struct migration_finding *stopper = migration_check_stopper(&target->check);
-	struct migration_message ignored = {0};
-	struct state_writer writer;
-	int rc;
-
-	state_writer_init(&writer);
-	migration_findings_write(&writer, &target->check);
-	rc = migration_control_send_state(target->control, MIGRATION_FRAME_REFUSE, &writer,
-					  deadline_in_ms(SEND_MS));
-	if (!rc) /* the source ends it, once it has read that */
-		(void)migration_control_receive(target->control, &ignored,
-						deadline_in_ms(REFUSED_MS));
-	migration_message_fini(&ignored);
-	if (target->hello.check_only)
-		return 1;
-	return vm_error_set(error, EXIT_CANNOT_MOVE, -EPERM, "%s", stopper->text);
-}
-
-static int accept_send(struct target *target, const struct migration_accept *accept,
-		       struct vm_error *error)
-{
-	struct state_writer writer;
-	int rc;
-
-	state_writer_init(&writer);
-	migration_findings_write(&writer, &target->check);
-	migration_accept_write(&writer, accept);
-	rc = migration_control_send_state(target->control, MIGRATION_FRAME_ACCEPT, &writer,
-					  deadline_in_ms(SEND_MS));
-	return rc ? migration_tls_explain(target->tls, rc, "the source", error) : 0;
-}
 
 /* ---- memory connections ---- */
 
@@ -346,6 +124,42 @@ static int memory_accept(struct target *target, int listener, const uint8_t *tok
 				      "strangers on the memory connections");
 }
 
+static int accept_send(struct target *target, const struct migration_accept *accept,
+		       struct vm_error *error)
+{
+	struct state_writer writer;
+	int rc;
+
+	state_writer_init(&writer);
+	migration_findings_write(&writer, &target->check);
+	migration_accept_write(&writer, accept);
+	rc = migration_control_send_state(target->control, MIGRATION_FRAME_ACCEPT, &writer,
+					  deadline_in_ms(SEND_MS));
+	return rc ? migration_tls_explain(target->tls, rc, "the source", error) : 0;
+}
+
+int target_join(struct target *target, struct vm_error *error)
+{
+	struct migration_accept accept = {0};
+	int listener, rc;
+
+	if (getrandom(accept.token, sizeof(accept.token), 0) != (ssize_t)sizeof(accept.token))
+		return vm_error_set(error, EXIT_INTERNAL, -errno, "no random numbers");
+	listener = migration_listen(migration_tls_fd(target->tls), MIGRATION_PORT_FIRST,
+				    MIGRATION_PORT_LAST, &accept.port);
+	if (listener < 0)
+		return vm_error_set(error, EXIT_INTERNAL, listener,
+				    "no port of %d to %d is free on the destination: %s",
+				    MIGRATION_PORT_FIRST, MIGRATION_PORT_LAST, strerror(-listener));
+	rc = accept_send(target, &accept, error);
+	migration_step_hold(MIGRATION_STEP_TARGET_ACCEPTED, &target->destroyed);
+	rc = rc ? rc : memory_accept(target, listener, accept.token, error);
+	close(listener);
+	return rc;
+}
+
+/* ---- memory and state ---- */
+
 static int receiver_create(struct target *target)
 {
 	struct migration_page_receiver *receiver;
@@ -391,42 +205,6 @@ static int decision_prepare(struct target *target, struct vm_error *error)
 		  : 0;
 }
 
-static int accept_source(struct target *target, struct vm_error *error)
-{
-	struct migration_accept accept = {0};
-	int listener, rc;
-
-	if (getrandom(accept.token, sizeof(accept.token), 0) != (ssize_t)sizeof(accept.token))
-		return vm_error_set(error, EXIT_INTERNAL, -errno, "no random numbers");
-	listener = migration_listen(migration_tls_fd(target->tls), MIGRATION_PORT_FIRST,
-				    MIGRATION_PORT_LAST, &accept.port);
-	if (listener < 0)
-		return vm_error_set(error, EXIT_INTERNAL, listener,
-				    "no port of %d to %d is free on the destination: %s",
-				    MIGRATION_PORT_FIRST, MIGRATION_PORT_LAST, strerror(-listener));
-	rc = accept_send(target, &accept, error);
-	migration_step_hold(MIGRATION_STEP_TARGET_ACCEPTED, &target->destroyed);
-	rc = rc ? rc : memory_accept(target, listener, accept.token, error);
-	close(listener);
-	return rc;
-}
-
-int target_greet(struct target *target, struct vm_error *error)
-{
-	int rc = hello_take(target, error);
-
-	if (rc)
-		return rc;
-	migration_step_hold(MIGRATION_STEP_TARGET_HELLO, &target->destroyed);
-	checks_run(target);
-	migration_step_hold(MIGRATION_STEP_TARGET_MADE, &target->destroyed);
-	if (target->hello.check_only || migration_check_stopper(&target->check))
-		return refuse(target, error);
-	return accept_source(target, error);
-}
-
-/* ---- memory and state ---- */
-
 static int frame_take(struct target *target, struct migration_message *message,
 		      struct vm_error *error)
 {
@@ -437,7 +215,7 @@ static int frame_take(struct target *target, struct migration_message *message,
 		if (message->length != sizeof(last) || target->last_round != UINT32_MAX)
 			break;
 		memcpy(&last, message->payload, sizeof(last));
-		if (last.round == UINT32_MAX)
+		if (migration_page_receiver_set_last(target->receiver, last.round))
 			break;
 		target->last_round = last.round;
 		return 0;
@@ -458,13 +236,16 @@ static int frame_take(struct target *target, struct migration_message *message,
 	return migration_tls_explain(target->tls, -EPROTO, "the source", error);
 }
 
-/* Why no more memory will come, or 0. */
+/* Why no more memory will come, or 0. A source that sends nothing for so long has gone, whatever
+ * TCP says. */
 static int memory_error(struct target *target)
 {
 	int rc = migration_page_receiver_wait_round(target->receiver, UINT32_MAX - 1,
 						    deadline_in_ms(0));
 
-	return rc == -ETIMEDOUT ? 0 : rc;
+	if (rc == -ETIMEDOUT)
+		rc = migration_page_receiver_idle_ms(target->receiver) > IDLE_MS ? -ETIMEDOUT : 0;
+	return rc;
 }
 
 /*
@@ -512,7 +293,7 @@ static int memory_await(struct target *target, struct vm_error *error)
 	do {
 		rc = migration_page_receiver_wait_round(target->receiver, target->last_round,
 							deadline_in_ms(SLICE_MS));
-		if (rc != -ETIMEDOUT)
+		if (rc != -ETIMEDOUT || migration_page_receiver_idle_ms(target->receiver) > IDLE_MS)
 			break;
 		if (migration_control_receive(target->control, &message, deadline_in_ms(0)) == 0) {
 			rc = frame_take(target, &message, error);

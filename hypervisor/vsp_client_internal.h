@@ -172,8 +172,8 @@ void vsp_device_kick(struct vsp_device *nic);
 int vsp_device_offer(struct vsp_client *client);
 /* Unplugs the client's device: it goes its own way until the guest has let go of it. */
 void vsp_device_orphan(struct vsp_client *client);
-/* netvspd is gone, and may have been killed between a write to what the guest has lent to it and the
- * mark of that: all of it counts as written. */
+/* netvspd is gone, and may have been killed between a write to what the guest has lent to it and
+ * the mark of that: all of it counts as written. */
 void vsp_devices_mark_dirty(const struct vsp_client *client);
 /* Frees every device, without the guest's consent: the VMBus server is about to go. */
 void vsp_devices_free(struct vsp_client *client);

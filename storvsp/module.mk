@@ -18,6 +18,6 @@ storvsp_PKGS := liburing
 storvsp_SRCS += scsi_unit.c scsi_table.c scsi_end.c scsi_job.c scsi_range.c scsi_primary.c scsi_inquiry.c scsi_mode.c \
 	scsi_block.c scsi_compare.c scsi_unmap.c scsi_reserve.c scsi_mmc.c scsi_pass.c scsi_saved_state.c
 # VHD images.
-storvsp_SRCS += vhd_format.c vhd_locator.c vhd_file.c vhd_image.c vhd_create.c vhd_chain.c vhd_resize.c disk_vhd.c disk_vhd_map.c \
+storvsp_SRCS += vhd_format.c vhd_locator.c vhd_file.c vhd_image.c vhd_create.c vhd_chain.c vhd_resize.c vhd_check.c vhd_merge.c disk_copy.c disk_vhd.c disk_vhd_map.c \
 	disk_vhd_request.c disk_vhd_commit.c
-storvsp_TEST_SRCS += tests/unit/storvsp/vhd_fixture.c
+storvsp_TEST_SRCS += tests/unit/storvsp/vhd_fixture.c tests/unit/storvsp/vhd_log_file.c

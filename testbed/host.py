@@ -238,7 +238,7 @@ class Host(abc.ABC):
         lines = [f"name: {vm.name}", f"vps: {vm.vps}", f"memory: {vm.memory}"]
         lines += ["huge_pages: true"] if vm.huge_pages else []
         lines += [f"kernel: {self.guest_kernel}", f"initrd: {self.guest_initrd}", f"cmdline: {json.dumps(cmdline)}",
-                  "nics:", f"  - mac: \"{vm.mac}\"", f"    switch: {self.vsp_socket}"]
+                  "nics:", f"  - mac: \"{vm.mac}\""]
         lines += [f"    queues: {vm.queues}"] if vm.queues else []
         # JSON is YAML.
         lines += ["disks:", *(f"  - {json.dumps(disk)}" for disk in vm.disks)] if vm.disks else []

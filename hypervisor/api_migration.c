@@ -12,9 +12,7 @@
 
 #define MAX_PATH_BYTES 4000 /* of a body's 4096 */
 
-/* Why the VM refused: the status says whose fault it is, exit_code what lunar ends with. */
-static enum MHD_Result reply_refused(struct MHD_Connection *connection,
-				     const struct vm_error *error)
+enum MHD_Result api_reply_refused(struct MHD_Connection *connection, const struct vm_error *error)
 {
 	unsigned int status = MHD_HTTP_CONFLICT;
 	const char *code = "refused";
@@ -42,7 +40,7 @@ static enum MHD_Result reply_outcome(struct MHD_Connection *connection, int rc,
 				     const struct vm_error *error)
 {
 	if (rc)
-		return reply_refused(connection, error);
+		return api_reply_refused(connection, error);
 	return api_reply_json(connection, MHD_HTTP_ACCEPTED, json_object());
 }
 
@@ -61,7 +59,7 @@ static enum MHD_Result reply_immovable(struct MHD_Connection *connection)
 	static const struct vm_error error = {.code = EXIT_CANNOT_MOVE,
 					      .message = "this VM cannot be moved or saved"};
 
-	return reply_refused(connection, &error);
+	return api_reply_refused(connection, &error);
 }
 
 static json_t *read_object(const struct api_request *request)

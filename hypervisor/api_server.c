@@ -218,6 +218,7 @@ static const struct api_route routes[] = {
 	{"/api/v1/vm/migration/cancel", MHD_HTTP_METHOD_PUT, api_answer_migration_cancel},
 	{"/api/v1/vm/migration/resolve", MHD_HTTP_METHOD_PUT, api_answer_migration_resolve},
 	{"/api/v1/vm/save", MHD_HTTP_METHOD_PUT, api_answer_save},
+	{"/api/v1/vm/vlan", MHD_HTTP_METHOD_PUT, api_answer_vlan},
 };
 
 /* Finds the route; NULL after an error was queued, with its result. */

@@ -14,6 +14,7 @@
  *   PUT /api/v1/vm/migration/cancel
  *   PUT /api/v1/vm/migration/resolve  {"outcome": "here"|"there"}
  *   PUT /api/v1/vm/save      {"path": "/..."}
+ *   PUT /api/v1/vm/vlan      {"nic": 0, "mode": "access", "id": 10}
  */
 #ifndef LUNAR_HYPERVISOR_API_SERVER_H
 #define LUNAR_HYPERVISOR_API_SERVER_H
@@ -46,6 +47,9 @@ struct api_server_ops {
 	/* timeout_ms: 0 for the default. 0, -EINVAL unless running, or another -errno. */
 	int (*stop)(void *ctx, bool force, uint32_t timeout_ms);
 	int (*reboot)(void *ctx);
+	/* As vm_vlan_change(). NULL: this VM's VLANs are fixed. */
+	int (*set_vlan)(void *ctx, uint32_t nic, const struct vlan_config *vlan, bool *stored,
+			struct vm_error *error);
 
 	/* ---- moves; all of them NULL: a VM that cannot be moved ---- */
 

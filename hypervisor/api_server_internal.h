@@ -42,6 +42,9 @@ enum MHD_Result api_reply_json(struct MHD_Connection *connection, unsigned int s
 enum MHD_Result api_reply_error(struct MHD_Connection *connection, unsigned int status,
 				const char *code, const char *message);
 
+/* Why the VM refused: the status says whose fault it is, exit_code what lunar ends with. */
+enum MHD_Result api_reply_refused(struct MHD_Connection *connection, const struct vm_error *error);
+
 /* The move under way or the last one; phase MIGRATION_IDLE where there was none. */
 void api_get_migration(const struct api_vm *vm, struct migration_status *status,
 		       const struct migration_check **check);
@@ -56,6 +59,8 @@ enum MHD_Result api_answer_migration_cancel(const struct api_vm *vm,
 enum MHD_Result api_answer_migration_resolve(const struct api_vm *vm,
 					     struct MHD_Connection *connection,
 					     const struct api_request *request);
+enum MHD_Result api_answer_vlan(const struct api_vm *vm, struct MHD_Connection *connection,
+				const struct api_request *request);
 enum MHD_Result api_answer_save(const struct api_vm *vm, struct MHD_Connection *connection,
 				const struct api_request *request);
 

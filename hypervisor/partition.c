@@ -311,6 +311,11 @@ void partition_request_power_off(struct partition *partition, uint32_t timeout_s
 		power_button_press(partition);
 }
 
+int partition_change_vlan(struct partition *partition, uint32_t nic)
+{
+	return vsp_client_change_vlan(partition->nics[nic]);
+}
+
 void partition_get_status(const struct partition *partition, struct vm_status *status)
 {
 	struct vmbus_server_counts counts;

@@ -107,6 +107,10 @@ int partition_save_cpu(struct partition *partition, struct state_writer *writer)
  * number. */
 size_t partition_get_portals(const struct partition *partition, struct vm_portal *portals);
 
+/* The VLAN mode of a NIC in the VM's configuration has been changed: as vsp_client_change_vlan().
+ */
+int partition_change_vlan(struct partition *partition, uint32_t nic);
+
 /* Fills the parts of *status that are the partition's: VMBus, integration components and NICs. */
 void partition_get_status(const struct partition *partition, struct vm_status *status);
 

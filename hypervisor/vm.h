@@ -71,6 +71,8 @@ struct vm_nic_stats { /* seen from the guest: tx is what it sent */
 	uint64_t rx_dropped;
 	uint64_t tx_spoofed;
 	uint64_t tx_malformed;
+	uint64_t tx_vlan; /* dropped by the VLAN rules */
+	uint64_t rx_vlan;
 };
 
 struct vm_nic_status {

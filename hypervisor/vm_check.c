@@ -33,7 +33,7 @@ struct vm_check {
 	struct event_timer *timer; /* where nothing was to be asked */
 	size_t pending;
 	size_t question_count;
-	struct question questions[VM_MAX_NICS + MAX_PROBES];
+	struct question questions[2 * VM_MAX_NICS + MAX_PROBES];
 };
 
 void vm_check_cancel(struct vm_check *check)
@@ -116,6 +116,25 @@ static void on_probed(void *ctx, int status, const struct vsp_info *info)
 	question_end(question);
 }
 
+static void on_vlan(void *ctx, int status, const struct vlan_set *missing)
+{
+	struct question *question = ctx;
+	struct migration_check *findings = question->check->findings;
+	char list[64];
+
+	if (status)
+		migration_check_add(findings, MIGRATION_NOTES, "vlan",
+				    "nic%u: its switch does not tell about VLANs: %s",
+				    question->nic_index, strerror(-status));
+	else if (vlan_set_count(missing) > 0)
+		migration_check_add(findings, MIGRATION_HARMS, "vlan",
+				    "nic%u: no uplink there carries VLAN %s: allow it there "
+				    "(netvspd --vlans)",
+				    question->nic_index,
+				    vlan_set_format(missing, list, sizeof(list)));
+	question_end(question);
+}
+
 static struct question *question_add(struct vm_check *check, const struct vm_config *config,
 				     uint32_t nic)
 {
@@ -137,6 +156,12 @@ static void nics_ask(struct vm_check *check, struct event_loop *loop,
 		if (vsp_query_info(loop, question->nic->vsp_socket, VSP_QUERY_DEADLINE_MS, on_info,
 				   question, &question->query))
 			check->pending--; /* make() has told that netvspd is not there */
+		if (config->nics[i].vlan.mode == VLAN_DEFAULT)
+			continue;
+		question = question_add(check, config, i);
+		if (vsp_query_vlan(loop, question->nic->vsp_socket, &question->nic->vlan,
+				   VSP_QUERY_DEADLINE_MS, on_vlan, question, &question->query))
+			check->pending--;
 	}
 }
 

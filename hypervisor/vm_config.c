@@ -30,12 +30,22 @@
 #define QUEUES_DEFAULT	 8
 
 /* The file as libcyaml fills it: strings, NULL where the key is absent. */
+struct raw_vlan {
+	char *mode;
+	char *id;
+	char *allowed;
+	char *native;
+	char *primary;
+	char *secondary;
+};
+
 struct raw_nic {
 	char *mac;
 	char *mtu;
 	char *queues;
 	char *switch_socket;
 	char *spoof_guard;
+	struct raw_vlan *vlan;
 };
 
 struct raw_config {
@@ -56,6 +66,14 @@ struct raw_config {
 
 #define OPTIONAL (CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL)
 
+#define VLAN_FIELD(name)                                                                           \
+	CYAML_FIELD_STRING_PTR(#name, OPTIONAL, struct raw_vlan, name, 0, CYAML_UNLIMITED)
+
+static const cyaml_schema_field_t vlan_fields[] = {
+	VLAN_FIELD(mode),    VLAN_FIELD(id),	    VLAN_FIELD(allowed), VLAN_FIELD(native),
+	VLAN_FIELD(primary), VLAN_FIELD(secondary), CYAML_FIELD_END,
+};
+
 static const cyaml_schema_field_t nic_fields[] = {
 	CYAML_FIELD_STRING_PTR("mac", OPTIONAL, struct raw_nic, mac, 0, CYAML_UNLIMITED),
 	CYAML_FIELD_STRING_PTR("mtu", OPTIONAL, struct raw_nic, mtu, 0, CYAML_UNLIMITED),
@@ -64,6 +82,7 @@ static const cyaml_schema_field_t nic_fields[] = {
 			       CYAML_UNLIMITED),
 	CYAML_FIELD_STRING_PTR("spoof_guard", OPTIONAL, struct raw_nic, spoof_guard, 0,
 			       CYAML_UNLIMITED),
+	CYAML_FIELD_MAPPING_PTR("vlan", OPTIONAL, struct raw_nic, vlan, vlan_fields),
 	CYAML_FIELD_END,
 };
 
@@ -107,6 +126,7 @@ struct fault {
 	char field[YAML_OUTLINE_KEY_BYTES]; /* innermost mapping field */
 	int entry;			    /* -1: not within a list */
 	char list[YAML_OUTLINE_KEY_BYTES];  /* that one */
+	bool in_vlan;			    /* within an entry's mapping `vlan` */
 	bool in_backtrace;
 	bool innermost_known;
 };
@@ -183,6 +203,8 @@ __attribute__((format(printf, 3, 0))) static void fault_note(cyaml_log_t level, 
 		fault->entry = (int)strtol(text + sizeof(entry_head) - 1, NULL, 10) - 1;
 		fault->innermost_known = true;
 	} else if (strncmp(text, "  in mapping", 12) == 0) {
+		if (fault->entry < 0 && strncmp(text, "  in mapping field 'vlan'", 25) == 0)
+			fault->in_vlan = fault->innermost_known;
 		if (fault->entry >= 0 && !*fault->list)
 			(void)sscanf(text, "  in mapping field '%31[^']'", fault->list);
 		if (!fault->innermost_known)
@@ -225,19 +247,24 @@ static int complain_unknown_key(struct config_parse *parse, const struct fault *
 	const cyaml_schema_field_t *fields = vm_fields;
 	char known[256] = "";
 	char shown[YAML_OUTLINE_KEY_BYTES + 8];
+	char name[sizeof(shown) + 8], where[sizeof(shown) + 8];
 	size_t used = 0;
 	int rc;
 
 	if (parse->list)
 		fields = is_disks(parse->list) ? config_disk_fields : nic_fields;
+	if (fault->in_vlan)
+		fields = vlan_fields;
 	for (size_t i = 0; fields[i].key && used < sizeof(known); i++)
 		used += (size_t)snprintf(known + used, sizeof(known) - used, "%s%s", i ? ", " : "",
 					 fields[i].key);
 	config_quote(shown, sizeof(shown), fault->key);
-	parse->key = shown;
-	rc = complain_line(
-		parse, yaml_outline_line(&parse->outline, parse->list, parse->entry, fault->key),
-		"unknown key; use one of %s", known);
+	snprintf(name, sizeof(name), "%s%s", fault->in_vlan ? "vlan." : "", shown);
+	parse->key = name;
+	snprintf(where, sizeof(where), "%s%s", fault->in_vlan ? "vlan." : "", fault->key);
+	rc = complain_line(parse,
+			   yaml_outline_line(&parse->outline, parse->list, parse->entry, where),
+			   "unknown key; use one of %s", known);
 	parse->key = NULL;
 	return rc;
 }
@@ -245,9 +272,15 @@ static int complain_unknown_key(struct config_parse *parse, const struct fault *
 /* The structure is not the schema's. */
 static int complain_fault(struct config_parse *parse, cyaml_err_t error, const struct fault *fault)
 {
+	char inner[YAML_OUTLINE_KEY_BYTES + 8];
+
 	parse->entry = fault->entry;
 	parse->list = fault->entry >= 0 ? list_name(fault->list) : NULL;
 	parse->key = fault->field[0] ? fault->field : NULL;
+	if (fault->in_vlan && parse->key) {
+		snprintf(inner, sizeof(inner), "vlan.%s", fault->field);
+		parse->key = inner;
+	}
 	switch (error) {
 	case CYAML_ERR_OOM:
 		return -ENOMEM;
@@ -271,6 +304,8 @@ static int complain_fault(struct config_parse *parse, cyaml_err_t error, const s
 	}
 	if (!parse->key)
 		return config_complain(parse, "not a mapping; write one 'key: value' a line");
+	if (parse->list && !fault->in_vlan && strcmp(parse->key, "vlan") == 0)
+		return config_complain(parse, "must be a mapping, such as {mode: access, id: 10}");
 	if (!parse->list && (is_disks(parse->key) || strcmp(parse->key, "nics") == 0))
 		return config_complain(parse, "must be a list; begin each %s with '- '",
 				       is_disks(parse->key) ? "disk" : "NIC");
@@ -440,6 +475,25 @@ static int check_macs(struct config_parse *parse, const struct vm_config *config
 	return 0;
 }
 
+static int convert_vlan(struct config_parse *parse, const struct raw_vlan *raw,
+			struct vlan_config *vlan)
+{
+	struct vlan_words words = {raw->mode,	raw->id,      raw->allowed,
+				   raw->native, raw->primary, raw->secondary};
+	char message[VLAN_MESSAGE_BYTES];
+	char key[YAML_OUTLINE_KEY_BYTES];
+	const char *word;
+	int rc = vlan_config_parse(&words, vlan, &word, message);
+
+	if (!rc)
+		return 0;
+	snprintf(key, sizeof(key), "vlan.%s", word);
+	parse->key = key;
+	rc = config_complain(parse, "%s", message);
+	parse->key = "vlan";
+	return rc;
+}
+
 static int convert_nic(struct config_parse *parse, const struct raw_nic *raw, size_t index,
 		       struct vm_config *config)
 {
@@ -465,6 +519,8 @@ static int convert_nic(struct config_parse *parse, const struct raw_nic *raw, si
 				     &nic->queues);
 	parse->key = "spoof_guard";
 	rc = rc ? rc : config_read_bool(parse, raw->spoof_guard, true, &nic->spoof_guard);
+	if (!rc && raw->vlan)
+		rc = convert_vlan(parse, raw->vlan, &nic->vlan);
 	parse->key = "switch";
 	if (rc < 0)
 		return rc;

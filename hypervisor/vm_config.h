@@ -10,6 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "vlan/vlan_config.h"
+
 #include "storvsp/disk.h"
 
 #define VM_NAME_MAX	    32
@@ -32,6 +34,7 @@ struct vm_nic_config {
 	bool spoof_guard;	 /* default true */
 	uint32_t queues;	 /* most channels, 1..64; default: the number of VPs, at most 8 */
 	char *vsp_socket;	 /* default: vm_paths_switch_socket() */
+	struct vlan_config vlan; /* default: VLAN_DEFAULT */
 };
 
 struct vm_disk_config {

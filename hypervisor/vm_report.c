@@ -45,6 +45,30 @@ void vm_report_mac(const uint8_t mac[6], char text[VM_REPORT_MAC_BYTES])
 		 mac[3], mac[4], mac[5]);
 }
 
+static json_t *vlan_json(const struct vlan_config *vlan)
+{
+	const char *mode = vlan_mode_name(vlan->mode);
+	char list[1024];
+
+	vlan_set_format(&vlan->list, list, sizeof(list));
+	switch (vlan->mode) {
+	case VLAN_ACCESS:
+		return json_pack("{ss si}", "mode", mode, "id", (int)vlan->id);
+	case VLAN_TRUNK:
+		return json_pack("{ss ss si}", "mode", mode, "allowed", list, "native",
+				 (int)vlan->id);
+	case VLAN_ISOLATED:
+	case VLAN_COMMUNITY:
+		return json_pack("{ss si si}", "mode", mode, "primary", (int)vlan->id, "secondary",
+				 (int)vlan->secondary);
+	case VLAN_PROMISCUOUS:
+		return json_pack("{ss si ss}", "mode", mode, "primary", (int)vlan->id, "secondary",
+				 list);
+	default:
+		return json_pack("{ss}", "mode", mode);
+	}
+}
+
 static json_t *nic_json(const struct vm_nic_config *config, const struct vm_nic_status *status)
 {
 	const struct vm_nic_stats *stats = &status->stats;
@@ -52,19 +76,20 @@ static json_t *nic_json(const struct vm_nic_config *config, const struct vm_nic_
 	json_t *counters;
 
 	vm_report_mac(config->mac, mac);
-	counters = json_pack("{sI sI sI sI sI sI sI sI}", "tx_packets", count(stats->tx_packets),
-			     "tx_bytes", count(stats->tx_bytes), "tx_dropped",
-			     count(stats->tx_dropped), "tx_spoofed", count(stats->tx_spoofed),
-			     "tx_malformed", count(stats->tx_malformed), "rx_packets",
-			     count(stats->rx_packets), "rx_bytes", count(stats->rx_bytes),
-			     "rx_dropped", count(stats->rx_dropped));
-	return json_pack("{ss so sb si sI ss so si sI sb so}", "mac", mac, "switch",
+	counters = json_pack("{sI sI sI sI sI sI sI sI sI sI}", "tx_packets",
+			     count(stats->tx_packets), "tx_bytes", count(stats->tx_bytes),
+			     "tx_dropped", count(stats->tx_dropped), "tx_spoofed",
+			     count(stats->tx_spoofed), "tx_malformed", count(stats->tx_malformed),
+			     "rx_packets", count(stats->rx_packets), "rx_bytes",
+			     count(stats->rx_bytes), "rx_dropped", count(stats->rx_dropped),
+			     "tx_vlan", count(stats->tx_vlan), "rx_vlan", count(stats->rx_vlan));
+	return json_pack("{ss so sb si sI ss so si sI sb so so}", "mac", mac, "switch",
 			 text_or_null(config->vsp_socket), "spoof_guard", config->spoof_guard,
 			 "mtu_max", (int)config->mtu, "queues_max", (json_int_t)config->queues,
 			 "link", vm_nic_link_name(status->link), "nvsp_version",
 			 version_or_null(status->nvsp_version), "mtu", (int)status->mtu,
 			 "channels_open", (json_int_t)status->channels_open, "rndis_up",
-			 status->rndis_up, "stats", counters);
+			 status->rndis_up, "stats", counters, "vlan", vlan_json(&config->vlan));
 }
 
 json_t *vm_report_json(const struct vm_config *config, const struct vm_status *status,
@@ -136,6 +161,10 @@ static void write_nics(FILE *out, const struct vm_config *config, const struct v
 			   "Packets of the guest that were no valid RNDIS."),
 		NIC_METRIC("receive_packets", rx_packets, "Frames delivered to the guest."),
 		NIC_METRIC("receive_bytes", rx_bytes, "Bytes delivered to the guest."),
+		NIC_METRIC("transmit_vlan_dropped", tx_vlan,
+			   "Frames of the guest that its VLAN mode does not allow."),
+		NIC_METRIC("receive_vlan_dropped", rx_vlan,
+			   "Frames for the guest that its VLAN mode does not allow."),
 		NIC_METRIC("receive_dropped", rx_dropped,
 			   "Frames for the guest that were dropped, mostly for want of room."),
 	};

@@ -22,6 +22,7 @@
 #include "hypervisor/vm_lock.h"
 #include "hypervisor/vm_log.h"
 #include "hypervisor/vm_paths.h"
+#include "hypervisor/vm_vlan.h"
 
 #define LOG_COMPONENT "vmwp"
 
@@ -70,6 +71,20 @@ static int api_reboot(void *ctx)
 	return vm_request_reboot(((struct vm_worker *)ctx)->vm);
 }
 
+static int api_set_vlan(void *ctx, uint32_t nic, const struct vlan_config *vlan, bool *stored,
+			struct vm_error *error)
+{
+	struct vm_worker *worker = ctx;
+	const struct vm_vlan_target target = {
+		.vm = worker->vm,
+		.config = worker->vm_config,
+		.definition = &worker->definition,
+		.definition_bytes = &worker->definition_bytes,
+	};
+
+	return vm_vlan_change(&target, nic, vlan, stored, error);
+}
+
 static int api_migrate(void *ctx, const struct migration_options *options, struct vm_error *error)
 {
 	return vm_migrate(((struct vm_worker *)ctx)->vm, options, error);
@@ -115,6 +130,7 @@ static const struct api_server_ops worker_api_ops = {
 	.get_config = api_get_config,
 	.stop = api_stop,
 	.reboot = api_reboot,
+	.set_vlan = api_set_vlan,
 	.migrate = api_migrate,
 	.save = api_save,
 	.cancel_migration = api_cancel_migration,

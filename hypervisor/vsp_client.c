@@ -27,10 +27,11 @@
 
 #define LOG_COMPONENT "nic"
 
-#define MADE_COUNT	  3 /* HELLO, MEMORY and NIC */
+#define MADE_COUNT	  3 /* HELLO, MEMORY and NIC; and VLAN, where there is a mode */
 #define START_DEADLINE_MS 5000
 #define NAME_WAIT_MS	  2000
 #define NAME_RETRY_MS	  20
+#define VLAN_DEADLINE_MS  2000
 #define TICK_MS		  1000 /* between statistics, and between attempts to reconnect */
 
 /* ---- the link ---- */
@@ -103,7 +104,7 @@ static void on_stats(void *ctx, uint64_t tag, int status, const struct vsp_heade
 
 	(void)tag;
 	client->stats_asked = false;
-	if (status || reply->size_bytes < sizeof(*stats))
+	if (status || reply->size_bytes < offsetof(struct vsp_stats, tx_vlan))
 		return;
 	client->status.stats = (struct vm_nic_stats){
 		.tx_packets = stats->tx_packets,
@@ -115,6 +116,10 @@ static void on_stats(void *ctx, uint64_t tag, int status, const struct vsp_heade
 		.tx_spoofed = stats->tx_spoofed,
 		.tx_malformed = stats->tx_malformed,
 	};
+	if (reply->size_bytes < sizeof(*stats))
+		return; /* an older netvspd */
+	client->status.stats.tx_vlan = stats->tx_vlan;
+	client->status.stats.rx_vlan = stats->rx_vlan;
 }
 
 static void on_portals(void *ctx, uint64_t tag, int status, const struct vsp_header *reply)
@@ -144,8 +149,8 @@ static void stats_ask(struct vsp_client *client)
 			!vsp_link_request(client->link, &message, NULL, 0, on_portals, client, 0);
 }
 
-/* The answers to HELLO, MEMORY and NIC (tag: which). Only all three make it ready: once the NIC is
- * offered, no refusal may be outstanding. */
+/* The answers to HELLO, MEMORY, NIC and VLAN (tag: which). Only all of them make it ready: once the
+ * NIC is offered, no refusal may be outstanding. */
 static void on_made(void *ctx, uint64_t tag, int status, const struct vsp_header *reply)
 {
 	struct vsp_client *client = ctx;
@@ -164,7 +169,7 @@ static void on_made(void *ctx, uint64_t tag, int status, const struct vsp_header
 		status = -EOPNOTSUPP;
 	if (status && !client->refusal)
 		client->refusal = status;
-	if (status || ++client->made_count < MADE_COUNT || client->refusal)
+	if (status || ++client->made_count < client->made_wanted || client->refusal)
 		return;
 	client->ready = true;
 	client->status.link = VM_NIC_CONNECTED;
@@ -221,6 +226,27 @@ static int nic_send(struct vsp_client *client)
 	return vsp_link_request(client->link, &message.header, NULL, 0, on_made, client, VSP_NIC);
 }
 
+static void vlan_fill(struct vsp_vlan *message, const struct vlan_config *vlan)
+{
+	*message =
+		(struct vsp_vlan){.mode = vlan->mode, .id = vlan->id, .secondary = vlan->secondary};
+	vsp_header_fill(message, VSP_VLAN, sizeof(*message));
+	vlan_set_put(&vlan->list, message->list);
+}
+
+/* Ahead of all that could bring the guest a frame. A netvspd that knows no VLANs refuses it. */
+static int vlan_send(struct vsp_client *client)
+{
+	const struct vlan_config *vlan = &client->config.nic->vlan;
+	struct vsp_vlan message;
+
+	if (vlan->mode == VLAN_DEFAULT)
+		return 0;
+	client->made_wanted++;
+	vlan_fill(&message, vlan);
+	return vsp_link_request(client->link, &message.header, NULL, 0, on_made, client, VSP_VLAN);
+}
+
 int vsp_client_connect(struct vsp_client *client)
 {
 	struct vsp_hello hello = {.version = VSP_VERSION};
@@ -231,6 +257,7 @@ int vsp_client_connect(struct vsp_client *client)
 		return socket;
 	client->refusal = 0;
 	client->made_count = 0;
+	client->made_wanted = MADE_COUNT;
 	result = vsp_link_create(client->config.loop, socket, &link_ops, client, &client->link);
 	if (result)
 		return result;
@@ -240,6 +267,8 @@ int vsp_client_connect(struct vsp_client *client)
 		result = memory_send(client);
 	if (!result)
 		result = nic_send(client);
+	if (!result)
+		result = vlan_send(client);
 	if (result)
 		vsp_client_disconnect(client);
 	return result;
@@ -314,6 +343,7 @@ void vsp_client_set_timer(struct vsp_client *client, uint32_t delay_ms)
 static int failure_report(const struct vsp_client *client, int result, struct vm_error *error)
 {
 	const char *path = client->config.nic->vsp_socket;
+	char vlan[VLAN_TEXT_BYTES];
 
 	switch (result) {
 	case -ENOENT:
@@ -327,10 +357,19 @@ static int failure_report(const struct vsp_client *client, int result, struct vm
 				    "netvspd refuses %s: its MAC or name is in use on this switch",
 				    client->name);
 	case -EOPNOTSUPP:
+		return vm_error_set(
+			error, EXIT_NO_SWITCH, result,
+			"netvspd on %s is of a version that %s: update it", path,
+			client->config.nic->vlan.mode == VLAN_DEFAULT
+				? "cannot take a VM that moves"
+				: "knows no VLAN modes, or cannot take a VM that moves");
+	case -ENOTUNIQ:
 		return vm_error_set(error, EXIT_NO_SWITCH, result,
-				    "netvspd on %s is of a version that cannot take a VM that "
-				    "moves: update it",
-				    path);
+				    "netvspd refuses the VLAN mode of %s (%s): another port of "
+				    "that switch uses one of its VLANs as another part of a "
+				    "private VLAN",
+				    client->name,
+				    vlan_config_format(&client->config.nic->vlan, vlan));
 	default:
 		return vm_error_set(error, EXIT_NO_SWITCH, result,
 				    "netvspd on %s does not serve %s: %s", path, client->name,
@@ -400,6 +439,47 @@ void vsp_client_destroy(struct vsp_client *client)
 	vsp_move_free_state(client);
 	vsp_recover_fini(client);
 	free(client);
+}
+
+/* ---- VLANs ---- */
+
+static void on_vlan(void *ctx, uint64_t tag, int status, const struct vsp_header *reply)
+{
+	struct vsp_client *client = ctx;
+
+	(void)reply;
+	if (tag != client->vlan_asked)
+		return; /* nobody waits for it any more */
+	client->vlan_answered = true;
+	client->vlan_status = status;
+}
+
+int vsp_client_change_vlan(struct vsp_client *client)
+{
+	struct deadline deadline = deadline_in_ms(VLAN_DEADLINE_MS);
+	struct vsp_vlan message;
+	int result;
+
+	if (!client->link || !client->ready)
+		return 0; /* the next connection brings it */
+	if (client->version < VSP_VERSION_VLANS)
+		return -EOPNOTSUPP;
+	client->vlan_answered = false;
+	client->vlan_asked++;
+	vlan_fill(&message, &client->config.nic->vlan);
+	result = vsp_link_request(client->link, &message.header, NULL, 0, on_vlan, client,
+				  client->vlan_asked);
+	while (!result && !client->vlan_answered && client->link && !deadline_passed(deadline))
+		vsp_link_pump(client->link, deadline_left_ms(deadline));
+	if (result)
+		return result;
+	if (client->vlan_answered)
+		return client->vlan_status == -ENOTCONN ? 0 : client->vlan_status;
+	client->vlan_asked++;
+	/* Nobody knows what it has made of it: the next connection begins anew. */
+	if (client->link)
+		vsp_link_lose(client->link, "it does not answer");
+	return -ETIMEDOUT;
 }
 
 void vsp_client_get_status(const struct vsp_client *client, struct vm_nic_status *status)

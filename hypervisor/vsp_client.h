@@ -56,6 +56,12 @@ void vsp_client_destroy(struct vsp_client *client);
 
 void vsp_client_get_status(const struct vsp_client *client, struct vm_nic_status *status);
 
+/* config.nic->vlan has been changed: tells netvspd, and waits for its answer, for at most two
+ * seconds. Returns 0 (also where there is no connection: the next one brings it); -ENOTUNIQ: it
+ * does not go with the other ports of that switch; -EOPNOTSUPP: netvspd is too old; or another
+ * -errno. Where it is not 0 the caller puts the old mode back. */
+int vsp_client_change_vlan(struct vsp_client *client);
+
 /* ---- moves (vsp_move.c) ---- */
 
 /* status: 0 or -errno. From the loop. */

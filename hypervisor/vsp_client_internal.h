@@ -94,12 +94,16 @@ struct vsp_client {
 	char name[sizeof(((struct vsp_nic *)0)->name)];
 	struct vsp_link *link;	   /* NULL while there is none */
 	bool ready;		   /* netvspd has made the vNIC */
-	unsigned int made_count;   /* of the first three requests: answered with success */
-	int refusal;		   /* -errno that netvspd answered to one of the first three */
+	unsigned int made_count;   /* of the first requests: answered with success */
+	unsigned int made_wanted;  /* of them in all */
+	int refusal;		   /* -errno that netvspd answered to one of them */
 	struct vsp_device *device; /* NULL while not offered */
 	LIST_HEAD(, vsp_device) devices;
 	struct event_timer *timer; /* reconnect, offer again, or statistics */
 	uint32_t version;	   /* of the protocol, as agreed */
+	uint32_t vlan_asked;	   /* changes of the VLAN mode so far */
+	bool vlan_answered;	   /* the last of them */
+	int vlan_status;
 	bool stats_asked;
 	struct vm_nic_status status;
 	bool portals_asked;

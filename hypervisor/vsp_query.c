@@ -13,11 +13,13 @@
 #include "base/fd_passing.h"
 #include "hypervisor/vsp_client_internal.h"
 #include "hypervisor/vsp_link.h"
+#include "vlan/vlan_config.h"
 
 struct vsp_query {
 	struct vsp_link *link;
 	struct event_timer *deadline;
 	vsp_query_fn fn;
+	vsp_query_vlan_fn vlan_fn; /* of vsp_query_vlan(), which has no fn */
 	void *ctx;
 	int refusal; /* of HELLO */
 };
@@ -29,6 +31,21 @@ void vsp_query_cancel(struct vsp_query *query)
 	event_timer_cancel(query->deadline);
 	vsp_link_destroy(query->link);
 	free(query);
+}
+
+static void query_end_vlan(struct vsp_query *query, int status, const struct vsp_header *reply)
+{
+	const struct vsp_vlan_missing *message = (const void *)reply;
+	vsp_query_vlan_fn fn = query->vlan_fn;
+	void *ctx = query->ctx;
+	struct vlan_set missing = {0};
+
+	if (!status && reply->size_bytes < sizeof(*message))
+		status = -EPROTO;
+	if (!status)
+		vlan_set_get(&missing, message->list);
+	vsp_query_cancel(query);
+	fn(ctx, status, status ? NULL : &missing);
 }
 
 static void query_end(struct vsp_query *query, int status, const struct vsp_info *info)
@@ -69,6 +86,10 @@ static void on_answer(void *ctx, uint64_t tag, int status, const struct vsp_head
 		status = -ENOTCONN;
 	else if (query->refusal)
 		status = query->refusal;
+	if (query->vlan_fn) {
+		query_end_vlan(query, status, reply);
+		return;
+	}
 	if (!status && tag == VSP_INFO) {
 		info = (const void *)reply;
 		if (reply->size_bytes < sizeof(*info) || info->uplink_count > VSP_MAX_UPLINKS)
@@ -82,7 +103,10 @@ static void on_deadline(void *ctx)
 	struct vsp_query *query = ctx;
 
 	query->deadline = NULL;
-	query_end(query, -ETIMEDOUT, NULL);
+	if (query->vlan_fn)
+		query_end_vlan(query, -ETIMEDOUT, NULL);
+	else
+		query_end(query, -ETIMEDOUT, NULL);
 }
 
 static void on_notified(void *ctx, const struct vsp_header *message)
@@ -101,7 +125,8 @@ static const struct vsp_link_ops link_ops = {.notified = on_notified, .lost = on
 
 /* question: type and size filled. */
 static int query_start(struct event_loop *loop, const char *path, struct vsp_header *question,
-		       uint32_t deadline_ms, vsp_query_fn fn, void *ctx, struct vsp_query **query)
+		       uint32_t deadline_ms, vsp_query_fn fn, vsp_query_vlan_fn vlan_fn, void *ctx,
+		       struct vsp_query **query)
 {
 	struct vsp_hello hello = {.version = VSP_VERSION};
 	struct vsp_query *made = calloc(1, sizeof(*made));
@@ -110,6 +135,7 @@ static int query_start(struct event_loop *loop, const char *path, struct vsp_hea
 	if (!made)
 		return -ENOMEM;
 	made->fn = fn;
+	made->vlan_fn = vlan_fn;
 	made->ctx = ctx;
 	result = unix_socket_connect(path, SOCK_SEQPACKET);
 	if (result >= 0)
@@ -136,7 +162,18 @@ int vsp_query_info(struct event_loop *loop, const char *path, uint32_t deadline_
 	struct vsp_header question;
 
 	vsp_header_fill(&question, VSP_INFO, sizeof(question));
-	return query_start(loop, path, &question, deadline_ms, fn, ctx, query);
+	return query_start(loop, path, &question, deadline_ms, fn, NULL, ctx, query);
+}
+
+int vsp_query_vlan(struct event_loop *loop, const char *path, const struct vlan_config *vlan,
+		   uint32_t deadline_ms, vsp_query_vlan_fn fn, void *ctx, struct vsp_query **query)
+{
+	struct vsp_vlan question = {
+		.mode = vlan->mode, .id = vlan->id, .secondary = vlan->secondary};
+
+	vsp_header_fill(&question, VSP_VLAN_CHECK, sizeof(question));
+	vlan_set_put(&vlan->list, question.list);
+	return query_start(loop, path, &question.header, deadline_ms, NULL, fn, ctx, query);
 }
 
 int vsp_query_probe(struct event_loop *loop, const char *path, const struct vsp_portal *portal,
@@ -145,5 +182,5 @@ int vsp_query_probe(struct event_loop *loop, const char *path, const struct vsp_
 	struct vsp_probe question = {.portal = *portal};
 
 	vsp_header_fill(&question, VSP_PROBE, sizeof(question));
-	return query_start(loop, path, &question.header, deadline_ms, fn, ctx, query);
+	return query_start(loop, path, &question.header, deadline_ms, fn, NULL, ctx, query);
 }

@@ -9,6 +9,8 @@
 #include <stdint.h>
 
 struct event_loop;
+struct vlan_config;
+struct vlan_set;
 struct vsp_info;
 struct vsp_portal;
 struct vsp_query;
@@ -24,6 +26,10 @@ typedef void (*vsp_query_fn)(void *ctx, int status, const struct vsp_info *info)
  * does; then fn is not called. */
 int vsp_query_info(struct event_loop *loop, const char *path, uint32_t deadline_ms, vsp_query_fn fn,
 		   void *ctx, struct vsp_query **query);
+/* Which VLANs of a configuration the uplinks there do not carry: *missing valid during the call. */
+typedef void (*vsp_query_vlan_fn)(void *ctx, int status, const struct vlan_set *missing);
+int vsp_query_vlan(struct event_loop *loop, const char *path, const struct vlan_config *vlan,
+		   uint32_t deadline_ms, vsp_query_vlan_fn fn, void *ctx, struct vsp_query **query);
 int vsp_query_probe(struct event_loop *loop, const char *path, const struct vsp_portal *portal,
 		    uint32_t deadline_ms, vsp_query_fn fn, void *ctx, struct vsp_query **query);
 /* Takes NULL. fn is not called any more. */

@@ -17,8 +17,9 @@ struct walk {
 	unsigned int depth;
 	bool is_mapping[YAML_OUTLINE_MAX_DEPTH + 1];
 	bool value_next[YAML_OUTLINE_MAX_DEPTH + 1]; /* of a mapping: its next node is a value */
-	int parent; /* the key of the top mapping that we are under */
-	int entry;  /* of the list at depth 2 */
+	int parent;			    /* the key of the top mapping that we are under */
+	char inner[YAML_OUTLINE_KEY_BYTES]; /* the last key of a list's entry */
+	int entry;			    /* of the list at depth 2 */
 	unsigned int documents;
 	size_t line;
 	const char *problem;
@@ -47,24 +48,31 @@ static bool key_is(const struct yaml_outline_key *key, int parent, int entry, co
 	       strncmp(key->key, name, sizeof(key->key) - 1) == 0;
 }
 
-/* Only the top mapping and the mappings in its lists hold keys that we know; the schema refuses the
- * others. */
-static int walk_key(struct walk *walk, const char *name)
+/* Only the top mapping, the mappings in its lists, and mappings in those hold keys that we know;
+ * the schema refuses the others. */
+static int walk_key(struct walk *walk, const char *word)
 {
 	struct yaml_outline *outline = walk->outline;
 	int parent = walk->depth == 1 ? -1 : walk->parent;
 	int entry = walk->depth == 1 ? -1 : walk->entry;
 	struct yaml_outline_key *key = &outline->keys[outline->key_count];
+	char name[2 * YAML_OUTLINE_KEY_BYTES];
 
-	if (walk->depth != 1 && walk->depth != 3)
+	if (walk->depth == 2 || walk->depth > 4)
 		return 0;
+	snprintf(name, sizeof(name), "%.*s", YAML_OUTLINE_KEY_BYTES, word);
+	if (walk->depth == 4)
+		snprintf(name, sizeof(name), "%s.%.*s", walk->inner, YAML_OUTLINE_KEY_BYTES - 1,
+			 word);
 	for (size_t i = 0; i < outline->key_count; i++)
 		if (key_is(&outline->keys[i], parent, entry, name))
 			return walk_fail(walk, "this key was given before; keep one of the two");
 	if (outline->key_count == YAML_OUTLINE_MAX_KEYS)
 		return walk_fail(walk,
 				 "too many keys; this does not look like a VM's configuration");
-	snprintf(key->key, sizeof(key->key), "%s", name);
+	snprintf(key->key, sizeof(key->key), "%.*s", YAML_OUTLINE_KEY_BYTES - 1, name);
+	if (walk->depth == 3)
+		memcpy(walk->inner, key->key, sizeof(walk->inner));
 	key->parent = parent;
 	key->entry = entry;
 	key->line = walk->line;

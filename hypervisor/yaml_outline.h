@@ -11,11 +11,13 @@
 #include <stddef.h>
 
 #define YAML_OUTLINE_MAX_KEYS 1024 /* more than any file of ours has; more is an error */
-#define YAML_OUTLINE_MAX_DEPTH                                                                     \
-	4 /* mapping → list → mapping, and one that is wrong, which the schema will say better */
+#define YAML_OUTLINE_MAX_DEPTH                                                                          \
+	5 /* mapping → list → mapping → mapping, and one that is wrong, which the schema will say \
+	     better */
 #define YAML_OUTLINE_KEY_BYTES 32 /* longer keys are cut: no key of ours is that long */
 
 struct yaml_outline_key {
+	/* One of a mapping in a list's entry: "vlan.id", that mapping's key in front. */
 	char key[YAML_OUTLINE_KEY_BYTES];
 	int parent; /* -1: of the top mapping; else the key (index into keys) that this one stands
 		       under */

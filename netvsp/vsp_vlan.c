@@ -48,6 +48,8 @@ int vsp_handle_vlan(struct connection *connection, struct request *request, stru
 	err = read_config(request->bytes, &config);
 	if (!err)
 		err = nic_set_vlan(connection->nic, &config);
+	if (err == -EEXIST)
+		err = -ENOTUNIQ; /* -EEXIST is for names, and waited out */
 	if (!err)
 		log_info_limited("%s: VLAN mode %s", connection->name,
 				 vlan_config_format(&config, text));

@@ -39,6 +39,10 @@ __attribute__((format(printf, 2, 3))) static int refuse(char *message, const cha
 	va_start(args, format);
 	vsnprintf(message, VLAN_MESSAGE_BYTES, format, args);
 	va_end(args);
+	/* It quotes what was given, and a terminal must not act on that. */
+	for (char *c = message; *c; c++)
+		if (*c < 0x20 || *c == 0x7f)
+			*c = '?';
 	return -EINVAL;
 }
 

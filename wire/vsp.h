@@ -275,8 +275,8 @@ struct vsp_probe {
  * VSP_VLAN: the vNIC's VLAN mode, VSP_VLAN_DEFAULT before the first. At any time after NIC; frames
  * are filtered by it from the reply on. A vNIC that is to have a mode gets it before it can receive
  * anything, that is, before CHANNEL_OPEN and RESUME. Status: -EINVAL (no such configuration),
- * -EEXIST (one of its VLANs has another part in a private VLAN of this switch; the mode stays as it
- * was).
+ * -ENOTUNIQ (one of its VLANs has another part in a private VLAN of this switch; the mode stays as
+ * it was).
  *
  * VSP_VLAN_CHECK needs no more than HELLO. Reply: struct vsp_vlan_missing.
  */

@@ -19,7 +19,7 @@
 #include "base/fd_passing.h"
 
 #define MAX_CONNECTIONS 32
-#define MAX_TYPES	19
+#define MAX_TYPES	21
 #define MAX_FDS		16
 #define KEPT_BYTES	4096
 
@@ -51,6 +51,7 @@ struct fake_netvspd {
 	uint32_t version;
 	struct vsp_info info;
 	struct vsp_portals portals;
+	struct vsp_vlan_missing missing;
 	uint8_t restored[KEPT_BYTES];
 	size_t restored_bytes;
 	unsigned saves;
@@ -203,6 +204,9 @@ static size_t reply_fill(struct fake_netvspd *netvspd, const struct vsp_header *
 	case VSP_INFO:
 		memcpy(reply, &netvspd->info, sizeof(netvspd->info));
 		return sizeof(netvspd->info);
+	case VSP_VLAN_CHECK:
+		memcpy(reply, &netvspd->missing, sizeof(netvspd->missing));
+		return sizeof(netvspd->missing);
 	case VSP_PORTALS:
 		memcpy(reply, &netvspd->portals, sizeof(netvspd->portals));
 		return sizeof(netvspd->portals);
@@ -463,5 +467,12 @@ void fake_netvspd_notify(struct fake_netvspd *netvspd, const void *message, size
 		if (netvspd->connections[i].socket >= 0 && netvspd->connections[i].nic)
 			(void)fd_passing_send(netvspd->connections[i].socket, message, length, NULL,
 					      0);
+	pthread_mutex_unlock(&netvspd->lock);
+}
+
+void fake_netvspd_set_missing(struct fake_netvspd *netvspd, const struct vsp_vlan_missing *missing)
+{
+	pthread_mutex_lock(&netvspd->lock);
+	netvspd->missing = *missing;
 	pthread_mutex_unlock(&netvspd->lock);
 }

@@ -29,6 +29,8 @@ void fake_netvspd_set_version(struct fake_netvspd *netvspd, uint32_t version);
 /* What INFO and PORTALS are answered with. */
 void fake_netvspd_set_info(struct fake_netvspd *netvspd, const struct vsp_info *info);
 void fake_netvspd_set_portals(struct fake_netvspd *netvspd, const struct vsp_portals *portals);
+/* What VLAN_CHECK is answered with: no VLAN is missing before. */
+void fake_netvspd_set_missing(struct fake_netvspd *netvspd, const struct vsp_vlan_missing *missing);
 
 /* Requests of that type so far. */
 unsigned fake_netvspd_count(struct fake_netvspd *netvspd, enum vsp_type type);

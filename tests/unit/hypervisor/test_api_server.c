@@ -254,7 +254,8 @@ static void get_tells_configuration_and_status(void **state)
 		"\"stats\": {\"tx_packets\": 7, \"tx_bytes\": 0, \"tx_dropped\": 0, "
 		"\"tx_spoofed\": 0, "
 		"\"tx_malformed\": 0, \"rx_packets\": 0, \"rx_bytes\": 1099511627776, "
-		"\"rx_dropped\": 0}}]}";
+		"\"rx_dropped\": 0, \"tx_vlan\": 0, \"rx_vlan\": 0}, "
+		"\"vlan\": {\"mode\": \"default\"}}]}";
 	struct fixture *f = *state;
 	json_t *told, *wanted;
 	const char *body;

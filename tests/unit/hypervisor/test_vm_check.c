@@ -120,6 +120,36 @@ static void an_uplink_that_is_too_narrow_harms(void **state)
 	assert_finding(MIGRATION_HARMS, "uplink", "1400");
 }
 
+static void a_vlan_that_no_uplink_carries_harms(void **state)
+{
+	struct vsp_vlan_missing missing = {.list = {[10 / 8] = 1 << 10 % 8}};
+	struct vsp_vlan asked;
+
+	(void)state;
+	switch_has(1, 1500);
+	check(NULL); /* without a mode nobody asks */
+	assert_int_equal(fake_netvspd_count(bench.netvspd, VSP_VLAN_CHECK), 0);
+	bench.config.nics[0].vlan = (struct vlan_config){.mode = VLAN_ACCESS, .id = 10};
+	check(NULL);
+	assert_int_equal(bench.findings.count, 0);
+	assert_true(fake_netvspd_last(bench.netvspd, VSP_VLAN_CHECK, &asked, sizeof(asked)));
+	assert_int_equal(asked.mode, VSP_VLAN_ACCESS);
+	assert_int_equal(asked.id, 10);
+	fake_netvspd_set_missing(bench.netvspd, &missing);
+	check(NULL);
+	assert_finding(MIGRATION_HARMS, "vlan", "VLAN 10");
+}
+
+static void a_switch_that_knows_no_vlans_is_told(void **state)
+{
+	(void)state;
+	switch_has(1, 1500);
+	bench.config.nics[0].vlan = (struct vlan_config){.mode = VLAN_UNTAGGED};
+	fake_netvspd_answer(bench.netvspd, VSP_VLAN_CHECK, -EOPNOTSUPP);
+	check(NULL);
+	assert_finding(MIGRATION_NOTES, "vlan", "does not tell");
+}
+
 static void a_vm_without_nics_asks_nobody(void **state)
 {
 	(void)state;
@@ -261,6 +291,8 @@ int main(void)
 		TEST(a_good_switch_has_no_findings),
 		TEST(an_uplink_without_a_link_harms),
 		TEST(an_uplink_that_is_too_narrow_harms),
+		TEST(a_vlan_that_no_uplink_carries_harms),
+		TEST(a_switch_that_knows_no_vlans_is_told),
 		TEST(a_vm_without_nics_asks_nobody),
 		TEST(portals_are_probed_and_silence_harms),
 		TEST(portals_of_no_nic_or_cut_ones_are_not_probed),

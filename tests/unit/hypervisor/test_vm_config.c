@@ -175,9 +175,9 @@ static void unknown_missing_and_repeated_keys_are_named(void **state)
 		{MINIMAL "memmory: 1G\n", "vm0.yaml:4: memmory: unknown key; use one of name, vps, "
 					  "memory, huge_pages, kernel, "
 					  "initrd, cmdline, console, console_path, nics, disks"},
-		{MINIMAL "nics:\n  - mtu: 1500\n  - mtu: 1500\n    vlan: 5\n",
-		 "vm0.yaml:7: nics[1].vlan: unknown key; use one of mac, mtu, queues, switch, "
-		 "spoof_guard"},
+		{MINIMAL "nics:\n  - mtu: 1500\n  - mtu: 1500\n    vlans: 5\n",
+		 "vm0.yaml:7: nics[1].vlans: unknown key; use one of mac, mtu, queues, switch, "
+		 "spoof_guard, vlan"},
 		{"Name: vm0\n",
 		 "vm0.yaml:1: Name: unknown key; use one of name, vps, memory, huge_pages, "
 		 "kernel, initrd, cmdline, console, console_path, nics, disks"},
@@ -377,7 +377,7 @@ static void syntax_errors_give_the_line(void **state)
 		 "vm0.yaml:1: tags (!name) are not supported; leave the tag out"},
 		{MINIMAL "cmdline: |\n  a\n  b\n",
 		 "vm0.yaml:4: a value must not hold control characters or line breaks"},
-		{"a: {b: {c: {d: {e: 1}}}}\n",
+		{"a: {b: {c: {d: {e: {f: 1}}}}}\n",
 		 "vm0.yaml:1: nested too deeply; docs/vm-yaml.md lists the keys"},
 	};
 

@@ -190,17 +190,32 @@ static int call_await(struct migration_call *call, struct deadline deadline)
 	return 0;
 }
 
+static bool gate_is_closed(struct call_gate *gate)
+{
+	bool closed;
+
+	pthread_mutex_lock(&gate->lock);
+	closed = gate->closed;
+	pthread_mutex_unlock(&gate->lock);
+	return closed;
+}
+
 static int call_make(struct migration_caller *caller, migration_call_fn fn,
 		     migration_call_begin_fn begin, void *ctx, bool *begun, struct vm_error *error,
 		     struct deadline deadline)
 {
 	struct call_gate *gate = caller->gate;
-	struct migration_call *call = calloc(1, sizeof(*call));
+	struct migration_call *call;
 	struct vm_error ignored;
 	int rc;
 
 	if (!error)
 		error = &ignored;
+	if (begun)
+		*begun = false;
+	if (gate_is_closed(gate)) /* nor does the loop need to see it: it may not turn again */
+		return vm_error_set(error, EXIT_CANCELLED, -ECANCELED, "cancelled");
+	call = calloc(1, sizeof(*call));
 	if (!call)
 		return vm_error_set(error, EXIT_INTERNAL, -ENOMEM, "out of memory");
 	atomic_fetch_add(&gate->holders, 1);

@@ -84,6 +84,11 @@ static enum exit_code look(const char *name, uint32_t timeout_ms, json_t **vm,
 	return EXIT_OK;
 }
 
+enum exit_code command_look_at(const char *name, json_t **vm, struct cli_error *error)
+{
+	return look(name, API_ANSWER_MS, vm, error);
+}
+
 enum exit_code command_list(const struct command_context *context, struct cli_error *error)
 {
 	struct vm_names names = {0};

@@ -34,12 +34,17 @@ enum exit_code command_save(const struct command_context *context, struct cli_er
 enum exit_code command_restore(const struct command_context *context, struct cli_error *error);
 enum exit_code command_receive(const struct command_context *context, struct cli_error *error);
 enum exit_code command_tls(const struct command_context *context, struct cli_error *error);
+enum exit_code command_vlan(const struct command_context *context, struct cli_error *error);
 enum exit_code command_version(const struct command_context *context, struct cli_error *error);
 
 /* Prints a JSON document and a newline, and releases it. EXIT_INTERNAL where it is NULL or cannot
  * be written. */
 enum exit_code command_print_json(const struct command_context *context, json_t *json,
 				  struct cli_error *error);
+
+/* What is known of one VM, in the shape of vm_report_json(): from its process, or its definition.
+ * EXIT_NOT_FOUND, EXIT_PERMISSION, ... */
+enum exit_code command_look_at(const char *name, json_t **vm, struct cli_error *error);
 
 /* Says that a VM is not running: that it is not even defined, or has moved away, comes first.
  * EXIT_NOT_FOUND or EXIT_STATE. */

@@ -12,6 +12,7 @@
 #include "cli/option_values.h"
 #include "cli/options_internal.h"
 #include "hypervisor/api_server.h"
+#include "hypervisor/vm_config.h"
 
 enum {
 	LONG_OPTION = 256, /* and option_id more */
@@ -89,7 +90,7 @@ static enum exit_code check_accepted(const struct options *options, const struct
 	const struct command_row *command = &command_table[options->command];
 
 	for (unsigned int id = 0; id < OPTION_COUNT; id++)
-		if (given->values[id] && !(command->accepts & 1U << id))
+		if (given->values[id] && !(command->accepts & UINT64_C(1) << id))
 			return cli_error_set(error, EXIT_USAGE,
 					     "%s takes no --%s; see lunar %s --help", command->name,
 					     option_table[id].name, command->name);
@@ -170,6 +171,81 @@ static enum exit_code read_migrate(struct options *options, const struct given *
 				sizeof(options->move.host), &options->move.port, error);
 }
 
+/* "P,S": the part before the first comma is copied to primary. Returns the rest, or NULL. */
+static const char *split_private(const char *text, char *primary, size_t size)
+{
+	const char *comma = strchr(text, ',');
+
+	if (!comma || (size_t)(comma - text) >= size)
+		return NULL;
+	memcpy(primary, text, (size_t)(comma - text));
+	primary[comma - text] = '\0';
+	return comma + 1;
+}
+
+/* The one mode that was given; its words are those of a definition. */
+static enum exit_code read_vlan_mode(struct options *options, enum option_id mode,
+				     const struct given *given, struct cli_error *error)
+{
+	const char *value = given->values[mode];
+	struct vlan_words words = {.mode = option_table[mode].name};
+	char message[VLAN_MESSAGE_BYTES], primary[16];
+	const char *key;
+
+	if (mode == OPTION_ACCESS)
+		words.id = value;
+	if (mode == OPTION_TRUNK) {
+		words.allowed = value;
+		words.native = given->values[OPTION_NATIVE];
+	}
+	if (mode == OPTION_ISOLATED || mode == OPTION_COMMUNITY || mode == OPTION_PROMISCUOUS) {
+		words.primary = primary;
+		words.secondary = split_private(value, primary, sizeof(primary));
+		if (!words.secondary)
+			return cli_error_set(error, EXIT_USAGE,
+					     "vlan: --%s: '%.40s' is not a primary and its "
+					     "secondary VLAN; give them as 100,101",
+					     words.mode, value);
+	}
+	if (vlan_config_parse(&words, &options->vlan, &key, message))
+		return cli_error_set(error, EXIT_USAGE, "vlan: --%s: %s", words.mode, message);
+	options->has_vlan = true;
+	return EXIT_OK;
+}
+
+static enum exit_code read_vlan(struct options *options, const struct given *given,
+				struct cli_error *error)
+{
+	static const enum option_id modes[] = {
+		OPTION_UNTAGGED,  OPTION_ACCESS,      OPTION_TRUNK,  OPTION_ISOLATED,
+		OPTION_COMMUNITY, OPTION_PROMISCUOUS, OPTION_DEFAULT};
+	bool shows = options->argument && strcmp(options->argument, "show") == 0;
+	const char *first = NULL;
+	enum exit_code code = EXIT_OK;
+
+	if (!options->argument || options->argument_count > (shows ? 2u : 1u))
+		return check_arguments(options, shows ? 2 : 1, error);
+	for (size_t i = 0; code == EXIT_OK && i < ARRAY_LENGTH(modes); i++) {
+		if (!is_given(given, modes[i]))
+			continue;
+		if (first)
+			return cli_error_set(error, EXIT_USAGE,
+					     "vlan: a NIC has one mode: --%s or --%s, not both",
+					     first, option_table[modes[i]].name);
+		first = option_table[modes[i]].name;
+		code = read_vlan_mode(options, modes[i], given, error);
+	}
+	if (code != EXIT_OK)
+		return code;
+	if (is_given(given, OPTION_NATIVE) && !is_given(given, OPTION_TRUNK))
+		return cli_error_set(error, EXIT_USAGE, "vlan: --native goes with --trunk only");
+	if (shows ? first || is_given(given, OPTION_NIC) : !first && is_given(given, OPTION_NIC))
+		return cli_error_set(error, EXIT_USAGE, "vlan: %s; see lunar vlan --help",
+				     shows ? "show takes no mode and no --nic"
+					   : "which mode? give --access, --trunk, ...");
+	return EXIT_OK;
+}
+
 static enum exit_code check_command(struct options *options, const struct given *given,
 				    struct cli_error *error)
 {
@@ -177,6 +253,8 @@ static enum exit_code check_command(struct options *options, const struct given 
 		return read_migrate(options, given, error);
 	if (options->command == COMMAND_TLS)
 		return check_tls(options, error);
+	if (options->command == COMMAND_VLAN)
+		return read_vlan(options, given, error);
 	if (options->all && options->argument)
 		return cli_error_set(error, EXIT_USAGE, "give either a NAME or --all, not both");
 	return check_arguments(
@@ -235,6 +313,9 @@ static enum exit_code read_value(struct options *options, enum option_id id, con
 	case OPTION_LISTEN:
 		return option_read_host("--listen", text, true, options->listen_host,
 					sizeof(options->listen_host), &options->listen_port, error);
+	case OPTION_NIC:
+		return option_read_number("--nic", text, 0, VM_MAX_NICS - 1, "", &options->nic,
+					  error);
 	case OPTION_MAX:
 		return option_read_number("--max", text, 1, OPTIONS_RECEIVE_LIMIT, "",
 					  &options->receive_max, error);

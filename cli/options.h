@@ -12,6 +12,7 @@
 
 #include "cli/cli_error.h"
 #include "hypervisor/migration/migration.h"
+#include "vlan/vlan_config.h"
 
 #define OPTIONS_TIMEOUT_DEFAULT_S 30
 #define OPTIONS_TIMEOUT_MAX_S	  3600
@@ -32,6 +33,7 @@ enum command_id {
 	COMMAND_RESTORE,
 	COMMAND_RECEIVE,
 	COMMAND_TLS,
+	COMMAND_VLAN,
 	COMMAND_VERSION,
 	COMMAND_COUNT,
 };
@@ -61,6 +63,9 @@ struct options {
 	char listen_host[MIGRATION_HOST_BYTES];
 	uint16_t listen_port;
 	uint32_t receive_max;
+	uint32_t nic;
+	bool has_vlan; /* vlan: a mode was given */
+	struct vlan_config vlan;
 };
 
 /*

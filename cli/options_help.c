@@ -7,11 +7,15 @@
 #include "base/bytes.h"
 #include "cli/options_internal.h"
 
-#define ACCEPTS(option) (1U << OPTION_##option)
+#define ACCEPTS(option) (UINT64_C(1) << OPTION_##option)
 
 #define ACCEPTS_MOVE                                                                               \
 	(ACCEPTS(CHECK) | ACCEPTS(BANDWIDTH) | ACCEPTS(DOWNTIME) | ACCEPTS(TIMEOUT) |              \
 	 ACCEPTS(LATE) | ACCEPTS(CONNECTIONS) | ACCEPTS(COMPRESSION) | ACCEPTS(NO_THROTTLE))
+
+#define ACCEPTS_VLAN                                                                               \
+	(ACCEPTS(NIC) | ACCEPTS(UNTAGGED) | ACCEPTS(ACCESS) | ACCEPTS(TRUNK) | ACCEPTS(NATIVE) |   \
+	 ACCEPTS(ISOLATED) | ACCEPTS(COMMUNITY) | ACCEPTS(PROMISCUOUS) | ACCEPTS(DEFAULT))
 
 const struct option_row option_table[OPTION_COUNT] = {
 	[OPTION_FORCE] = {"force", NULL,
@@ -37,6 +41,19 @@ const struct option_row option_table[OPTION_COUNT] = {
 	[OPTION_LISTEN] = {"listen", "ADDR:PORT", "default: every address, port 49200"},
 	[OPTION_MAX] = {"max", "N",
 			"connections at once that have not shown who they are (default 8)"},
+	[OPTION_NIC] = {"nic", "N", "which of the VM's NICs, from 0 on (default 0)"},
+	[OPTION_UNTAGGED] = {"untagged", NULL, "frames without a VLAN only"},
+	[OPTION_ACCESS] = {"access", "VLAN", "one VLAN, of which the guest knows nothing"},
+	[OPTION_TRUNK] = {"trunk", "LIST", "the guest tags, with these VLANs: 10,20-30"},
+	[OPTION_NATIVE] = {"native", "VLAN",
+			   "with --trunk: of frames without a tag (default 0: none)"},
+	[OPTION_ISOLATED] = {"isolated", "P,S",
+			     "private VLAN: reaches promiscuous ports of primary P alone"},
+	[OPTION_COMMUNITY] = {"community", "P,S",
+			      "private VLAN: reaches those of S, and promiscuous ports"},
+	[OPTION_PROMISCUOUS] = {"promiscuous", "P,LIST",
+				"private VLAN: reaches all of P and these secondaries"},
+	[OPTION_DEFAULT] = {"default", NULL, "no mode: every VLAN, as the guest tags"},
 };
 
 const struct command_row command_table[COMMAND_COUNT] = {
@@ -147,6 +164,18 @@ const struct command_row command_table[COMMAND_COUNT] = {
 		 "commas. Keep DIR/ca.key off the hosts.\ninstall  checks DIR/ca.crt, host.crt "
 		 "and host.key, and copies them to /etc/lunar/tls.\nshow     tells what DIR, or "
 		 "/etc/lunar/tls, holds and whether a move would work.\n"},
+	[COMMAND_VLAN] =
+		{"vlan",
+		 {"NAME|show"},
+		 2,
+		 ACCEPTS_VLAN,
+		 "NAME [--nic N] --access VLAN | --trunk LIST [--native VLAN] | --untagged |\n"
+		 "vlan NAME [--nic N] --isolated P,S | --community P,S | --promiscuous P,LIST |\n"
+		 "vlan NAME [--nic N] --default\n"
+		 "vlan show [NAME]",
+		 "change or show the VLAN mode of a VM's NIC",
+		 "A running VM changes at once, and its definition with it. docs/networking.md "
+		 "has the rules.\n"},
 	[COMMAND_VERSION] = {"version", {NULL}, 0, 0, "", "print the version", ""},
 };
 
@@ -187,7 +216,7 @@ static void print_command_help(FILE *out, const struct command_row *command)
 		fprintf(out, "\n%s", command->text);
 	fprintf(out, "\nOptions:\n");
 	for (unsigned int id = 0; id < OPTION_COUNT; id++)
-		if (command->accepts & 1U << id)
+		if (command->accepts & UINT64_C(1) << id)
 			print_option(out, command, (enum option_id)id);
 	if (command == &command_table[COMMAND_MIGRATE] || command == &command_table[COMMAND_SAVE])
 		fprintf(out,

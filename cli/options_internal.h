@@ -24,6 +24,15 @@ enum option_id {
 	OPTION_KEEP,
 	OPTION_LISTEN,
 	OPTION_MAX,
+	OPTION_NIC,
+	OPTION_UNTAGGED,
+	OPTION_ACCESS,
+	OPTION_TRUNK,
+	OPTION_NATIVE,
+	OPTION_ISOLATED,
+	OPTION_COMMUNITY,
+	OPTION_PROMISCUOUS,
+	OPTION_DEFAULT,
 	OPTION_COUNT,
 };
 
@@ -39,8 +48,8 @@ struct command_row {
 	const char *name;
 	const char *arguments[COMMAND_ARGUMENTS]; /* their names */
 	size_t arguments_max;
-	unsigned int accepts; /* bits 1 << option_id */
-	const char *usage;    /* after the name; further lines begin anew */
+	uint64_t accepts;  /* bits 1 << option_id */
+	const char *usage; /* after the name; further lines begin anew */
 	const char *summary;
 	const char *text;
 };

@@ -108,6 +108,27 @@ void output_time(char word[OUTPUT_WORD_BYTES], uint64_t ms)
 		output_duration(word, ms);
 }
 
+void output_vlan(char text[OUTPUT_VLAN_BYTES], const json_t *vlan)
+{
+	const char *mode = output_get_text(vlan, "mode");
+	const json_t *secondary = json_object_get(vlan, "secondary");
+
+	if (json_object_get(vlan, "allowed"))
+		snprintf(text, OUTPUT_VLAN_BYTES, "%.32s %.90s native %" PRIu64, mode,
+			 output_get_text(vlan, "allowed"), output_get_number(vlan, "native"));
+	else if (json_is_string(secondary))
+		snprintf(text, OUTPUT_VLAN_BYTES, "%.32s %" PRIu64 ",%.90s", mode,
+			 output_get_number(vlan, "primary"), json_string_value(secondary));
+	else if (secondary)
+		snprintf(text, OUTPUT_VLAN_BYTES, "%.32s %" PRIu64 ",%" PRIu64, mode,
+			 output_get_number(vlan, "primary"), output_get_number(vlan, "secondary"));
+	else if (json_object_get(vlan, "id"))
+		snprintf(text, OUTPUT_VLAN_BYTES, "%.32s %" PRIu64, mode,
+			 output_get_number(vlan, "id"));
+	else
+		snprintf(text, OUTPUT_VLAN_BYTES, "%.32s", mode);
+}
+
 static bool is_running(const json_t *vm)
 {
 	return strcmp(output_get_text(vm, "state"), "running") == 0;
@@ -170,7 +191,7 @@ __attribute__((format(printf, 3, 4))) static void sheet_line(FILE *out, const ch
 
 static void sheet_counters(FILE *out, const char *label, const json_t *stats, bool sent)
 {
-	static const char *const names[] = {"dropped", "spoofed", "malformed"};
+	static const char *const names[] = {"dropped", "spoofed", "malformed", "vlan"};
 	const char *prefix = sent ? "tx" : "rx";
 	char key[32], bytes[OUTPUT_WORD_BYTES], trouble[128] = "";
 	uint64_t packets;
@@ -190,6 +211,16 @@ static void sheet_counters(FILE *out, const char *label, const json_t *stats, bo
 	sheet_line(out, label, "%" PRIu64 " packets, %s%s", packets, bytes, trouble);
 }
 
+static void sheet_vlan(FILE *out, const json_t *vlan)
+{
+	char text[OUTPUT_VLAN_BYTES];
+
+	if (strcmp(output_get_text(vlan, "mode"), "default") == 0 || !vlan)
+		return;
+	output_vlan(text, vlan);
+	sheet_line(out, "  vlan", "%s", text);
+}
+
 static void sheet_nic(FILE *out, const json_t *nic, size_t index, bool running)
 {
 	const json_t *stats = json_object_get(nic, "stats");
@@ -200,6 +231,7 @@ static void sheet_nic(FILE *out, const json_t *nic, size_t index, bool running)
 	sheet_line(out, label, "%s", output_get_text(nic, "mac"));
 	sheet_line(out, "  switch", "%s%s", output_get_text(nic, "switch"),
 		   json_is_false(json_object_get(nic, "spoof_guard")) ? " (spoof guard off)" : "");
+	sheet_vlan(out, json_object_get(nic, "vlan"));
 	if (!running)
 		return;
 	sheet_line(out, "  link", "%s%s", output_get_text(nic, "link"),

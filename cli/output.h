@@ -36,6 +36,10 @@ void output_duration(char word[OUTPUT_WORD_BYTES], uint64_t ms);
 /* "182ms", "12.3s", then as output_duration(). */
 void output_time(char word[OUTPUT_WORD_BYTES], uint64_t ms);
 
+#define OUTPUT_VLAN_BYTES 192
+/* A NIC's "vlan": "access 10". */
+void output_vlan(char text[OUTPUT_VLAN_BYTES], const json_t *vlan);
+
 /* vms: an array of objects as vm_report_json() makes them. */
 void output_vm_list(FILE *out, const json_t *vms);
 /* One such object. */

@@ -21,7 +21,7 @@ static const command_fn commands[COMMAND_COUNT] = {
 	[COMMAND_MIGRATE] = command_migrate, [COMMAND_SAVE] = command_save,
 	[COMMAND_RESTORE] = command_restore, [COMMAND_RECEIVE] = command_receive,
 	[COMMAND_TLS] = command_tls,	     [COMMAND_VLAN] = command_vlan,
-	[COMMAND_VERSION] = command_version,
+	[COMMAND_VHD] = command_vhd,	     [COMMAND_VERSION] = command_version,
 };
 
 /* Whether a command that has begun to work prints its own failure in JSON. */
@@ -29,6 +29,7 @@ static bool prints_failure(const struct options *options)
 {
 	return options->all || options->command == COMMAND_SAVE ||
 	       (options->command == COMMAND_TLS && strcmp(options->argument, "show") == 0) ||
+	       (options->command == COMMAND_VHD && strcmp(options->argument, "check") == 0) ||
 	       (options->command == COMMAND_MIGRATE && options->migrate_action == MIGRATE_MOVE);
 }
 

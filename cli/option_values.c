@@ -60,14 +60,13 @@ enum exit_code option_read_time(const char *option, const char *text, uint32_t u
 	return EXIT_OK;
 }
 
-enum exit_code option_read_rate(const char *option, const char *text, uint64_t least, uint64_t most,
-				uint64_t *bytes, struct cli_error *error)
+/* A number with K, M, G or T behind it. False: something else, or more than most. */
+static bool read_bytes(const char *text, uint64_t most, uint64_t *bytes)
 {
 	static const char units[] = "KMGT";
-	uint64_t number;
+	uint64_t number, factor = 1;
 	size_t digits = read_digits(text, &number);
 	const char *rest = text + digits;
-	uint64_t factor = 1;
 
 	for (size_t i = 0; *rest && units[i]; i++)
 		if (*rest == units[i] || *rest == units[i] + ('a' - 'A')) {
@@ -75,12 +74,37 @@ enum exit_code option_read_rate(const char *option, const char *text, uint64_t l
 			rest++;
 			break;
 		}
-	if (digits == 0 || *rest || number > most / factor || (number && number * factor < least))
+	if (digits == 0 || *rest || number > most / factor)
+		return false;
+	*bytes = number * factor;
+	return true;
+}
+
+enum exit_code option_read_size(const char *option, const char *text, uint64_t most,
+				uint64_t *bytes, struct cli_error *error)
+{
+	uint64_t size;
+
+	if (!read_bytes(text, most, &size) || size == 0 || size % 512)
+		return cli_error_set(error, EXIT_USAGE,
+				     "%s: '%.40s' is not a size such as 20G or 512M, a multiple of "
+				     "512 bytes up to %uG",
+				     option, text, (unsigned int)(most >> 30));
+	*bytes = size;
+	return EXIT_OK;
+}
+
+enum exit_code option_read_rate(const char *option, const char *text, uint64_t least, uint64_t most,
+				uint64_t *bytes, struct cli_error *error)
+{
+	uint64_t rate;
+
+	if (!read_bytes(text, most, &rate) || (rate && rate < least))
 		return cli_error_set(error, EXIT_USAGE,
 				     "%s: '%.40s' is not a rate such as 100M (bytes a second, with "
 				     "K, M, G or T), at least %uK; 0 is no limit",
 				     option, text, (unsigned int)(least >> 10));
-	*bytes = number * factor;
+	*bytes = rate;
 	return EXIT_OK;
 }
 

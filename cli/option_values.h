@@ -25,6 +25,10 @@ enum exit_code option_read_time(const char *option, const char *text, uint32_t u
 enum exit_code option_read_rate(const char *option, const char *text, uint64_t least, uint64_t most,
 				uint64_t *bytes, struct cli_error *error);
 
+/* "20G": bytes, with K, M, G or T (of 1024); a multiple of 512, from 512 to most. */
+enum exit_code option_read_size(const char *option, const char *text, uint64_t most,
+				uint64_t *bytes, struct cli_error *error);
+
 /* One of names (count of them); its index. */
 enum exit_code option_read_word(const char *option, const char *text, const char *const *names,
 				size_t count, unsigned int *index, struct cli_error *error);

@@ -13,6 +13,7 @@
 #include "cli/options_internal.h"
 #include "hypervisor/api_server.h"
 #include "hypervisor/vm_config.h"
+#include "storvsp/vhd_format.h"
 
 enum {
 	LONG_OPTION = 256, /* and option_id more */
@@ -140,6 +141,56 @@ static enum exit_code check_tls(const struct options *options, struct cli_error 
 	return cli_error_set(error, EXIT_USAGE, "tls: lab, install or show? see lunar tls --help");
 }
 
+/* A verb of vhd: how many arguments it has, and which options go with it. */
+struct vhd_verb {
+	const char *word;
+	size_t arguments; /* the word included */
+	const char *missing;
+	uint64_t accepts;
+};
+
+static const struct vhd_verb vhd_verbs[] = {
+	{"create", 3, "FILE or SIZE",
+	 UINT64_C(1) << OPTION_FORMAT | UINT64_C(1) << OPTION_BLOCK_SIZE},
+	{"info", 2, "FILE", 0},
+	{"check", 2, "FILE", UINT64_C(1) << OPTION_REPAIR},
+	{"convert", 3, "SOURCE or FILE",
+	 UINT64_C(1) << OPTION_FORMAT | UINT64_C(1) << OPTION_FROM |
+		 UINT64_C(1) << OPTION_BLOCK_SIZE},
+	{"resize", 3, "FILE or SIZE", UINT64_C(1) << OPTION_SHRINK},
+	{"snapshot", 3, "PARENT or FILE", UINT64_C(1) << OPTION_BLOCK_SIZE},
+	{"merge", 2, "FILE", 0},
+};
+
+static enum exit_code check_vhd_verb(const struct options *options, const struct given *given,
+				     const struct vhd_verb *verb, struct cli_error *error)
+{
+	for (unsigned int id = 0; id < OPTION_COUNT; id++)
+		if (given->values[id] && !(verb->accepts & UINT64_C(1) << id))
+			return cli_error_set(error, EXIT_USAGE,
+					     "vhd %s takes no --%s; see lunar vhd --help",
+					     verb->word, option_table[id].name);
+	if (options->argument_count < verb->arguments)
+		return cli_error_set(error, EXIT_USAGE,
+				     "vhd %s: %s is missing; see lunar vhd --help", verb->word,
+				     verb->missing);
+	if (options->argument_count > verb->arguments)
+		return cli_error_set(error, EXIT_USAGE, "vhd %s: '%.40s' is one argument too many",
+				     verb->word, options->arguments[verb->arguments]);
+	return EXIT_OK;
+}
+
+static enum exit_code check_vhd(const struct options *options, const struct given *given,
+				struct cli_error *error)
+{
+	for (size_t i = 0; options->argument && i < ARRAY_LENGTH(vhd_verbs); i++)
+		if (strcmp(options->argument, vhd_verbs[i].word) == 0)
+			return check_vhd_verb(options, given, &vhd_verbs[i], error);
+	return cli_error_set(error, EXIT_USAGE,
+			     "vhd: create, info, check, convert, resize, snapshot or merge? see "
+			     "lunar vhd --help");
+}
+
 /* migrate: what it is about, and whether the rest goes with that. */
 static enum exit_code read_migrate(struct options *options, const struct given *given,
 				   struct cli_error *error)
@@ -253,6 +304,8 @@ static enum exit_code check_command(struct options *options, const struct given 
 		return read_migrate(options, given, error);
 	if (options->command == COMMAND_TLS)
 		return check_tls(options, error);
+	if (options->command == COMMAND_VHD)
+		return check_vhd(options, given, error);
 	if (options->command == COMMAND_VLAN)
 		return read_vlan(options, given, error);
 	if (options->all && options->argument)
@@ -275,6 +328,38 @@ static enum exit_code read_timeout(struct options *options, const char *text,
 	if (code == EXIT_OK)
 		options->move.timeout_seconds = (ms + 999) / 1000;
 	return code;
+}
+
+static enum exit_code read_vhd_value(struct options *options, enum option_id id, const char *text,
+				     struct cli_error *error)
+{
+	static const char *const formats[] = {"raw", "dynamic", "fixed", "flex"};
+	static const char *const sources[] = {"raw", "vhd", "iso", "iscsi"};
+	unsigned int index = 0;
+	uint64_t bytes = 0;
+	enum exit_code code;
+
+	switch (id) {
+	case OPTION_FORMAT:
+		code = option_read_word("--format", text, formats, ARRAY_LENGTH(formats), &index,
+					error);
+		options->vhd.format = (enum vhd_cli_format)(VHD_CLI_RAW + index);
+		return code;
+	case OPTION_FROM:
+		code = option_read_word("--from", text, sources, ARRAY_LENGTH(sources), &index,
+					error);
+		options->vhd.from = (enum disk_format)(DISK_FORMAT_RAW + index);
+		return code;
+	default:
+		code = option_read_size("--block-size", text, VHD_MAX_BLOCK_BYTES, &bytes, error);
+		if (code == EXIT_OK && (bytes < VHD_MIN_BLOCK_BYTES || (bytes & (bytes - 1))))
+			code = cli_error_set(error, EXIT_USAGE,
+					     "--block-size: '%.40s' is no power of two from 4K to "
+					     "256M",
+					     text);
+		options->vhd.block_bytes = (uint32_t)bytes;
+		return code;
+	}
 }
 
 static enum exit_code read_value(struct options *options, enum option_id id, const char *text,
@@ -316,6 +401,10 @@ static enum exit_code read_value(struct options *options, enum option_id id, con
 	case OPTION_NIC:
 		return option_read_number("--nic", text, 0, VM_MAX_NICS - 1, "", &options->nic,
 					  error);
+	case OPTION_FORMAT:
+	case OPTION_FROM:
+	case OPTION_BLOCK_SIZE:
+		return read_vhd_value(options, id, text, error);
 	case OPTION_MAX:
 		return option_read_number("--max", text, 1, OPTIONS_RECEIVE_LIMIT, "",
 					  &options->receive_max, error);
@@ -332,6 +421,8 @@ static enum exit_code read_values(struct options *options, const struct given *g
 	options->force = is_given(given, OPTION_FORCE);
 	options->all = is_given(given, OPTION_ALL);
 	options->keep = is_given(given, OPTION_KEEP);
+	options->vhd.repair = is_given(given, OPTION_REPAIR);
+	options->vhd.shrink = is_given(given, OPTION_SHRINK);
 	options->move.check_only = is_given(given, OPTION_CHECK);
 	options->move.no_throttle = is_given(given, OPTION_NO_THROTTLE);
 	for (unsigned int id = 0; code == EXIT_OK && id < OPTION_COUNT; id++)

@@ -12,6 +12,7 @@
 
 #include "cli/cli_error.h"
 #include "hypervisor/migration/migration.h"
+#include "storvsp/disk.h"
 #include "vlan/vlan_config.h"
 
 #define OPTIONS_TIMEOUT_DEFAULT_S 30
@@ -33,6 +34,7 @@ enum command_id {
 	COMMAND_RESTORE,
 	COMMAND_RECEIVE,
 	COMMAND_TLS,
+	COMMAND_VHD,
 	COMMAND_VLAN,
 	COMMAND_VERSION,
 	COMMAND_COUNT,
@@ -43,6 +45,14 @@ enum migrate_action {
 	MIGRATE_CANCEL,
 	MIGRATE_RESOLVE_HERE,
 	MIGRATE_RESOLVE_THERE,
+};
+
+enum vhd_cli_format {
+	VHD_CLI_AUTO,
+	VHD_CLI_RAW,
+	VHD_CLI_DYNAMIC,
+	VHD_CLI_FIXED,
+	VHD_CLI_FLEX,
 };
 
 struct options {
@@ -63,6 +73,12 @@ struct options {
 	char listen_host[MIGRATION_HOST_BYTES];
 	uint16_t listen_port;
 	uint32_t receive_max;
+	struct {
+		enum vhd_cli_format format;
+		enum disk_format from;
+		uint32_t block_bytes; /* 0: the default */
+		bool repair, shrink;
+	} vhd;
 	uint32_t nic;
 	bool has_vlan; /* vlan: a mode was given */
 	struct vlan_config vlan;

@@ -41,6 +41,12 @@ const struct option_row option_table[OPTION_COUNT] = {
 	[OPTION_LISTEN] = {"listen", "ADDR:PORT", "default: every address, port 49200"},
 	[OPTION_MAX] = {"max", "N",
 			"connections at once that have not shown who they are (default 8)"},
+	[OPTION_FORMAT] = {"format", "FORMAT",
+			   "dynamic, fixed, flex; convert: raw too (default: by name)"},
+	[OPTION_FROM] = {"from", "FORMAT", "SOURCE's: raw, vhd, iso or iscsi (default: by name)"},
+	[OPTION_BLOCK_SIZE] = {"block-size", "SIZE", "of a dynamic image's blocks (default 2M)"},
+	[OPTION_REPAIR] = {"repair", NULL, "mend what can be mended"},
+	[OPTION_SHRINK] = {"shrink", NULL, "it may get smaller: what is cut off is lost"},
 	[OPTION_NIC] = {"nic", "N", "which of the VM's NICs, from 0 on (default 0)"},
 	[OPTION_UNTAGGED] = {"untagged", NULL, "frames without a VLAN only"},
 	[OPTION_ACCESS] = {"access", "VLAN", "one VLAN, of which the guest knows nothing"},
@@ -176,6 +182,30 @@ const struct command_row command_table[COMMAND_COUNT] = {
 		 "change or show the VLAN mode of a VM's NIC",
 		 "A running VM changes at once, and its definition with it. docs/networking.md "
 		 "has the rules.\n"},
+	[COMMAND_VHD] =
+		{"vhd",
+		 {"VERB", "FILE"},
+		 SIZE_MAX,
+		 ACCEPTS(FORMAT) | ACCEPTS(FROM) | ACCEPTS(BLOCK_SIZE) | ACCEPTS(REPAIR) |
+			 ACCEPTS(SHRINK),
+		 "create FILE SIZE [--format FORMAT] [--block-size SIZE]\n"
+		 "vhd info FILE\n"
+		 "vhd check FILE [--repair]\n"
+		 "vhd convert SOURCE FILE [--format FORMAT] [--from FORMAT]\n"
+		 "vhd resize FILE [+]SIZE [--shrink]\n"
+		 "vhd snapshot PARENT FILE\n"
+		 "vhd merge FILE",
+		 "make, check, convert, resize, snapshot and merge VHD images",
+		 "create    makes an empty image: dynamic (grows as it is written, the default), "
+		 "fixed, or flex\n          (fixed for the guest, sparse on the file system).\n"
+		 "info      tells what FILE is, and its parents; also while a VM runs on it.\n"
+		 "check     looks for damage; --repair mends what can be mended.\n"
+		 "convert   copies SOURCE, with its parents, to a new image; holes stay holes.\n"
+		 "resize    another size; the guest sees it at its next start.\n"
+		 "snapshot  makes FILE a child of PARENT, which must not change any more.\n"
+		 "merge     writes what FILE holds into its parent, and removes FILE. It can be "
+		 "done "
+		 "again after\n          it was cut off.\n"},
 	[COMMAND_VERSION] = {"version", {NULL}, 0, 0, "", "print the version", ""},
 };
 

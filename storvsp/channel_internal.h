@@ -51,6 +51,7 @@ struct storvsp_channel {
 	bool drained;
 	uint64_t last_work_ns;
 	uint32_t spin_ns;
+	bool may_spin;
 	struct ring from_guest;
 	struct ring to_guest;
 

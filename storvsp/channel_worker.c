@@ -191,7 +191,7 @@ static int sleep_or_spin(struct storvsp_channel *channel)
 /* A sleep that was shorter than we can spin would have been better spun. */
 static void spin_adapt(struct storvsp_channel *channel, uint64_t slept_ns)
 {
-	if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
+	if (!channel->may_spin)
 		return;
 	if (slept_ns < SPIN_MAX_NS) {
 		channel->spin_ns = channel->spin_ns == 0 ? SPIN_FIRST_NS : channel->spin_ns * 2;
@@ -242,6 +242,7 @@ void *channel_run(void *context)
 	struct storvsp_channel *channel = context;
 	int rc = io_loop_create(LOOP_ENTRIES, &channel->loop);
 
+	channel->may_spin = sysconf(_SC_NPROCESSORS_ONLN) > 1;
 	channel->open_status = rc;
 	controller_mail_post(&channel->controller->mailbox, &channel->opened_mail);
 	if (rc < 0)

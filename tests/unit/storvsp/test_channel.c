@@ -109,7 +109,7 @@ static void what_is_written_is_on_the_unit_and_is_read_back(void **state)
 	assert_true(storvsc_io(&f.guest, 0, 10, 0, true, 3, from, 65536));
 	assert_answered(10, VSTOR_SRB_SUCCESS);
 	assert_int_equal(f.guest.answers[10].packet.srb.transfer_bytes, 65536);
-	assert_memory_equal(f.unit.bytes + 3 * 512, guest_at(from), 65536);
+	assert_memory_equal(f.unit.bytes + 3 * (size_t)512, guest_at(from), 65536);
 	fixture_take_dirty(f.guest.memory, to >> 12);
 	fixture_take_dirty(f.guest.memory, (to >> 12) + 15);
 	assert_true(storvsc_io(&f.guest, 0, 11, 0, false, 3, to, 65536));

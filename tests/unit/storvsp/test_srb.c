@@ -14,7 +14,8 @@
 #include "vmbus/guest_memory.h"
 #include "vmbus/packet.h"
 
-#define PAGES 600
+#define PAGES	   600
+#define PAGE_BYTES ((size_t)4096)
 
 /* READ(10) of 8 blocks at 0x10 from LUN 2, as hv_storvsc sends it. */
 static const uint8_t golden_read[64] = {
@@ -142,7 +143,7 @@ static void the_longest_transfer_may_be_scattered_over_every_page(void **state)
 		put_le64(ranges.bytes + 8 + 8 * i, 2 * (256 - i));
 	assert_int_equal(srb_data_map(&data, memory, &ranges.packet, &srb), 0);
 	assert_int_equal(data.count, 257);
-	assert_ptr_equal(data.iov[0].iov_base, base + 512 * 4096 + 0xffc);
+	assert_ptr_equal(data.iov[0].iov_base, base + 512 * PAGE_BYTES + 0xffc);
 	assert_int_equal(data.iov[0].iov_len, 4);
 	assert_ptr_equal(data.iov[256].iov_base, base);
 	for (uint32_t i = 0; i < data.count; i++)
@@ -235,14 +236,14 @@ static void zeroes_and_bytes_cross_runs(void **state)
 	ranges_make(&ranges, 16, 0xff8, 2);
 	put_le64(ranges.bytes + 8, 4); /* bytes 0xff8.. of page 4, then the start of page 2 */
 	put_le64(ranges.bytes + 16, 2);
-	memset(base, 0xaa, 6 * 4096);
+	memset(base, 0xaa, 6 * PAGE_BYTES);
 	assert_int_equal(srb_data_map(&data, memory, &ranges.packet, &srb), 0);
 	assert_int_equal(srb_data_copy_in(&data, "0123456789abcdefXYZ", 19), 16);
-	assert_memory_equal(base + 4 * 4096 + 0xff8, "01234567", 8);
-	assert_memory_equal(base + 2 * 4096, "89abcdef\xaa", 9);
+	assert_memory_equal(base + 4 * PAGE_BYTES + 0xff8, "01234567", 8);
+	assert_memory_equal(base + 2 * PAGE_BYTES, "89abcdef\xaa", 9);
 	srb_data_zero(&data, 10);
-	assert_memory_equal(base + 4 * 4096 + 0xff8, "01234567", 8);
-	assert_memory_equal(base + 2 * 4096, "89\0\0\0\0\0\0\xaa", 9);
+	assert_memory_equal(base + 4 * PAGE_BYTES + 0xff8, "01234567", 8);
+	assert_memory_equal(base + 2 * PAGE_BYTES, "89\0\0\0\0\0\0\xaa", 9);
 	guest_memory_destroy(memory);
 }
 

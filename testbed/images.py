@@ -18,7 +18,7 @@ from testbed.cpio import Tree
 GUEST_MODULES = [
     "hv_vmbus", "hv_netvsc", "hv_utils", "hv_storvsc", "hv_balloon", "uio_hv_generic",
     "target_core_user", "tcm_loop", "iscsi_tcp", "sd_mod", "sr_mod", "sg", "isofs", "crc32c_intel",
-    "virtio_pci", "virtio_net", "virtio_blk", "virtio_scsi", "tcp_diag", "msr", "bridge",
+    "virtio_pci", "virtio_net", "virtio_blk", "virtio_scsi", "tcp_diag", "msr", "bridge", "8021q",
 ]
 HOST_MODULES = [
     "kvm_amd", "kvm_intel", "uio_pci_generic", "virtio_pci", "virtio_net", "tun", "veth", "bridge", "vhost_net",
@@ -178,6 +178,7 @@ def _qemu(tree: Tree) -> None:
 
 def _testbed(tree: Tree) -> None:
     """The testbed itself with the Python that runs it, to be proven in direct mode inside a host."""
+    _add_built(tree, ["ioverify"])  # the demonstration's witness at the SAN
     for program in TESTBED_PROGRAMS:
         closure.add_program(tree, closure.find_program(program))
     library = Path(f"/usr/lib/python{sys.version_info.major}.{sys.version_info.minor}")

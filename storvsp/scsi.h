@@ -2,7 +2,7 @@
 /*
  * A SCSI logical unit on a disk: takes CDBs, answers with status, data and sense. Direct-access
  * (SBC-3) or CD/DVD drive (MMC-6, read-only). Where the disk is itself a LUN, its CDBs go there and
- * its answers come back. Source: SPC-4, SBC-3, MMC-6; each file names its sections.
+ * its answers come back. Source: SPC-4, SBC-3, MMC-6; each file names its commands.
  *
  * Commands come from several threads (a channel's worker each), and end on the thread that they
  * came from. The unit knows nothing of VSTOR.

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Reading and writing blocks, flushing them, and how many there are: SBC-3 5.8 to 5.16, 5.21,
- * 5.22 (SYNCHRONIZE CACHE), 5.5 (GET LBA STATUS). The data path: an ordinary READ or WRITE is one
- * request with the guest's own pages.
+ * Reading and writing blocks, flushing them, and how many there are (SBC-3: READ, WRITE, PRE-FETCH,
+ * SYNCHRONIZE CACHE, READ CAPACITY, GET LBA STATUS). The data path: an ordinary READ or WRITE is
+ * one request with the guest's own pages.
  */
 #include <stdlib.h>
 
@@ -223,7 +223,7 @@ void scsi_prefetch(struct scsi_unit *unit, struct scsi_command *command,
 {
 	uint64_t lba, blocks;
 
-	/* GOOD, not CONDITION MET: nothing is said about what a cache holds (SBC-3 5.8). */
+	/* GOOD, not CONDITION MET: nothing is said about what a cache holds (SBC-3, PRE-FETCH). */
 	scsi_cdb_range(command->cdb, &lba, &blocks);
 	if (scsi_check_range(unit, command, info, lba, blocks))
 		scsi_end_good(command, 0);
@@ -290,7 +290,8 @@ void scsi_get_lba_status(struct scsi_unit *unit, struct scsi_command *command,
 
 	if (!scsi_check_range(unit, command, info, lba, 1))
 		return;
-	/* One extent to the end: mapped, or unknown, which is the same number (SBC-3 5.5.2.2). */
+	/* One extent to the end: mapped, or unknown, which is the same number (SBC-3, LBA status
+	 * descriptor). */
 	left = scsi_capacity_blocks(unit, info) - lba;
 	put_be32(data, sizeof(data) - 4);
 	put_be64(&data[8], lba);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Numbers of SCSI: statuses (SAM-5 5.3), operation codes (SPC-4 annex E), sense keys and additional
- * sense codes (SPC-4 4.5 and annex E.2). Only those that are used.
+ * Numbers of SCSI: statuses (SAM-5), operation codes, sense keys and additional sense codes (SPC-4
+ * and its annex of numeric codes). Only those that are used.
  */
 #ifndef LUNAR_STORVSP_SCSI_CODES_H
 #define LUNAR_STORVSP_SCSI_CODES_H

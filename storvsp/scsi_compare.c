@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Commands that look at the data themselves: VERIFY (SBC-3 5.29), WRITE AND VERIFY (5.36), COMPARE
- * AND WRITE (5.2) and ORWRITE (5.7). They work through a buffer, piece by piece, and each byte of
+ * Commands that look at the data themselves: SBC-3's VERIFY, WRITE AND VERIFY, COMPARE AND WRITE
+ * and ORWRITE. They work through a buffer, piece by piece, and each byte of
  * the guest's is copied once. What reads and then writes holds its whole range for itself.
  */
 #include <string.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * How a SCSI command ends: status, sense data in fixed format (SPC-4 4.5.3), what -errno of a disk
+ * How a SCSI command ends: status, sense data in fixed format (SPC-4), what -errno of a disk
  * means to a guest; and the copies from and to the guest's buffer, each byte of which is read once.
  */
 #include <errno.h>

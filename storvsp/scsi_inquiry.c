@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * INQUIRY and its vital product data: SPC-4 6.6 and 7.8; SBC-3 6.5 (block limits, block device
+ * INQUIRY and its vital product data: SPC-4; SBC-3 (block limits, block device
  * characteristics, logical block provisioning).
  */
 #include <stdio.h>
@@ -62,7 +62,7 @@ static size_t vpd_serial(const struct scsi_unit *unit, const struct disk_info *i
 	return 32;
 }
 
-/* Locally assigned (NAA 3h, SPC-4 7.8.6.6.4): the 16 bytes of the id, folded into 60 bits. */
+/* Locally assigned (NAA 3h, SPC-4): the 16 bytes of the id, folded into 60 bits. */
 static uint64_t unit_naa(const struct scsi_unit *unit)
 {
 	uint64_t hash = 0xcbf29ce484222325ull; /* FNV-1a */

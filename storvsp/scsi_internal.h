@@ -27,7 +27,7 @@ enum {
 	ATTENTION_CAPACITY_CHANGED = 1 << 2,
 };
 
-/* MMC-6 6.6.3.4: events of the medium. */
+/* MMC-6, media event codes. */
 enum {
 	MEDIA_EVENT_NONE = 0,
 	MEDIA_EVENT_EJECT_REQUEST = 1,
@@ -95,7 +95,8 @@ void scsi_end_sense(struct scsi_command *command, uint8_t key, uint16_t asc);
 /* With an INFORMATION field, where the value fits its 32 bits. */
 void scsi_end_sense_information(struct scsi_command *command, uint8_t key, uint16_t asc,
 				uint64_t information);
-/* ILLEGAL REQUEST with a field pointer (SPC-4 4.5.2.4.2). bit: of the byte, or -1. */
+/* ILLEGAL REQUEST with a field pointer (SPC-4, sense key specific data). bit: of the byte, or -1.
+ */
 void scsi_end_bad_cdb(struct scsi_command *command, uint16_t byte, int bit);
 void scsi_end_bad_parameter(struct scsi_command *command, uint16_t byte, int bit);
 /* Of a request to the disk that failed with -errno. */
@@ -184,7 +185,7 @@ struct scsi_op {
 	uint8_t cdb_bytes;
 	uint16_t flags;
 	scsi_handler_fn run;
-	uint8_t usage[SCSI_CDB_BYTES]; /* which bits are looked at (SPC-4 6.35.3) */
+	uint8_t usage[SCSI_CDB_BYTES]; /* which bits are looked at (SPC-4, CDB usage data) */
 };
 
 /* NULL: none. *known: the operation code is known, only its service action is not. */

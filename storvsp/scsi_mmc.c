@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What a CD/DVD drive answers besides the commands of a disk: READ TOC/PMA/ATIP (MMC-6 6.25), GET
- * CONFIGURATION (6.5, features: 5), GET EVENT STATUS NOTIFICATION (6.6), READ DISC INFORMATION
- * (6.20), MECHANISM STATUS (6.8). A medium has one session of one data track.
+ * What a CD/DVD drive answers besides the commands of a disk: READ TOC/PMA/ATIP, GET
+ * CONFIGURATION and its features, GET EVENT STATUS NOTIFICATION, READ DISC INFORMATION, MECHANISM
+ * STATUS (MMC-6). A medium has one session of one data track.
  */
 #include <string.h>
 
@@ -15,7 +15,7 @@
 #define PROFILE_CD_ROM	0x0008
 #define PROFILE_DVD_ROM 0x0010
 
-/* A block's address in minutes, seconds and frames, where the CDB asks for that (MMC-6 4.3.9). */
+/* A block's address in minutes, seconds and frames, where the CDB asks for that (MMC-6). */
 static void put_address(uint8_t *at, uint32_t lba, bool msf)
 {
 	if (!msf) {
@@ -119,7 +119,7 @@ static uint16_t current_profile(const struct scsi_unit *unit, const struct disk_
 	return scsi_capacity_blocks(unit, info) > CD_MAX_BLOCKS ? PROFILE_DVD_ROM : PROFILE_CD_ROM;
 }
 
-/* Feature descriptors (MMC-6 5.3), by number; byte 2: version << 2 | persistent << 1 | current. */
+/* Feature descriptors (MMC-6), by number; byte 2: version << 2 | persistent << 1 | current. */
 static const struct {
 	uint16_t feature;
 	uint16_t profile; /* current with this profile; 0: always; 1: with any medium */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * MODE SENSE and MODE SELECT, 6 and 10 (SPC-4 6.11 to 6.14), with the pages of a disk (SBC-3 6.4:
- * read-write error recovery, caching, control, informational exceptions) and of a DVD drive (MMC-6
- * 7). A guest may change WCE and SWP, and nothing else; no values are saved.
+ * MODE SENSE and MODE SELECT, 6 and 10 (SPC-4), with the pages of a disk (SBC-3:
+ * read-write error recovery, caching, control, informational exceptions) and of a DVD drive
+ * (MMC-6). A guest may change WCE and SWP, and nothing else; no values are saved.
  */
 #include <string.h>
 
@@ -75,7 +75,7 @@ static size_t page_exceptions(const struct scsi_unit *unit, const struct disk_in
 	return 12;
 }
 
-/* MMC-6 annex B: CD/DVD capabilities and mechanical status. */
+/* MMC-6, legacy page: CD/DVD capabilities and mechanical status. */
 static size_t page_capabilities(const struct scsi_unit *unit, const struct disk_info *info,
 				enum page_control control, uint8_t *page)
 {
@@ -123,7 +123,7 @@ static size_t page_put(const struct scsi_unit *unit, const struct disk_info *inf
 
 /* ---- MODE SENSE ---- */
 
-/* SBC-3 6.4.2.2 (short), 6.4.2.3 (long). */
+/* SBC-3, mode parameter block descriptors. */
 static size_t put_block_descriptor(const struct scsi_unit *unit, const struct disk_info *info,
 				   bool is_long, uint8_t *at)
 {

@@ -39,7 +39,7 @@ static bool opcode_passes(uint8_t opcode)
 	}
 }
 
-/* By the group of the operation code (SPC-4 4.2.5.1); 0: the group has none that is known. */
+/* By the group of the operation code (SPC-4); 0: the group has none that is known. */
 static uint8_t cdb_length(uint8_t opcode)
 {
 	static const uint8_t lengths[8] = {6, 10, 10, 0, 16, 12, 0, 0};
@@ -47,7 +47,8 @@ static uint8_t cdb_length(uint8_t opcode)
 	return lengths[opcode >> 5];
 }
 
-/* SPC-4 4.5.2: the information descriptor, as far as 32 bits go, becomes the INFORMATION field. */
+/* SPC-4, descriptor format: the information descriptor, as far as 32 bits go, becomes the
+ * INFORMATION field. */
 static void sense_from_descriptors(struct scsi_command *command, const uint8_t *sense, size_t bytes)
 {
 	size_t end = 8u + sense[7];

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Small commands of every unit: TEST UNIT READY, REQUEST SENSE (SPC-4 6.39), SEND DIAGNOSTIC
- * (6.42), REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS (6.36), START STOP UNIT (SBC-3 5.25, MMC-6
- * 6.49) and PREVENT ALLOW MEDIUM REMOVAL (SPC-4 6.16, MMC-6 6.18).
+ * Small commands of every unit: TEST UNIT READY, REQUEST SENSE, SEND DIAGNOSTIC, REPORT
+ * SUPPORTED TASK MANAGEMENT FUNCTIONS (SPC-4), START STOP UNIT (SBC-3, MMC-6) and PREVENT ALLOW
+ * MEDIUM REMOVAL (SPC-4, MMC-6).
  */
 #include "base/bytes.h"
 #include "storvsp/scsi_internal.h"

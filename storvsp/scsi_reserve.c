@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Reservations: PERSISTENT RESERVE IN and OUT (SPC-4 5.13, 6.15, 6.16) and RESERVE and RELEASE
- * (SPC-2 7.21). A unit of ours has one initiator, the VM: there is one registration at most, the
+ * Reservations: PERSISTENT RESERVE IN and OUT (SPC-4) and RESERVE and RELEASE
+ * (SPC-2). A unit of ours has one initiator, the VM: there is one registration at most, the
  * VM is the holder of whatever reservation there is, and no command of the VM's ever conflicts with
  * its own reservation. What remains is the book-keeping, by which clustering software and test
  * suites tell a disk that does it right.
@@ -61,7 +61,7 @@ void scsi_reserve(struct scsi_unit *unit, struct scsi_command *command,
 
 	(void)info;
 	pthread_mutex_lock(&all->lock);
-	conflict = all->key != 0; /* the two kinds do not mix (SPC-4 5.13.3) */
+	conflict = all->key != 0; /* the two kinds do not mix (SPC-4) */
 	if (!conflict)
 		all->reserved = true;
 	pthread_mutex_unlock(&all->lock);
@@ -139,7 +139,7 @@ void scsi_persistent_in(struct scsi_unit *unit, struct scsi_command *command,
 
 	(void)info;
 	pthread_mutex_lock(&all->lock);
-	conflict = all->reserved; /* whoever reserved it (SPC-2 5.5.1) */
+	conflict = all->reserved; /* whoever reserved it (SPC-2) */
 	switch (command->cdb[1] & 0x1f) {
 	case PR_READ_KEYS:
 		length = put_keys(all, data);

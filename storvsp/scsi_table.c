@@ -2,7 +2,7 @@
 /*
  * Every command that a unit knows: operation code, service action, length of the CDB, what must
  * hold before it runs, and which bits of the CDB are looked at. REPORT SUPPORTED OPERATION CODES
- * tells the guest this very table (SPC-4 6.35). The commands of the data path come first.
+ * tells the guest this very table (SPC-4). The commands of the data path come first.
  *
  * The GROUP NUMBER is taken and does nothing (GROUP_SUP is 0); RDPROTECT, WRPROTECT, ORPROTECT and
  * VRPROTECT are refused (no protection information); FUA_NV is obsolete and means nothing.
@@ -168,14 +168,14 @@ const struct scsi_op *scsi_op_find(const struct scsi_unit *unit, const struct di
 
 #define TIMEOUTS_BYTES 12
 
-/* SPC-4 6.35.4: no time is specified. */
+/* SPC-4, command timeouts descriptor: no time is specified. */
 static size_t put_timeouts(uint8_t *at)
 {
 	put_be16(at, TIMEOUTS_BYTES - 2);
 	return TIMEOUTS_BYTES;
 }
 
-/* SPC-4 6.35.2 */
+/* SPC-4, all commands parameter data. */
 static void report_all(struct scsi_unit *unit, struct scsi_command *command,
 		       const struct disk_info *info, bool timeouts, uint32_t allocation)
 {
@@ -200,7 +200,7 @@ static void report_all(struct scsi_unit *unit, struct scsi_command *command,
 	scsi_end_data_in(command, data, length, allocation);
 }
 
-/* SPC-4 6.35.3; op: NULL where it is not supported. */
+/* SPC-4, one command parameter data; op: NULL where it is not supported. */
 static void report_one(struct scsi_command *command, const struct scsi_op *op, bool timeouts,
 		       uint32_t allocation)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The SCSI unit: what every command passes on its way to its handler (SAM-5 5, SPC-4 5): is it
+ * The SCSI unit: what every command passes on its way to its handler (SAM-5, SPC-4): is it
  * known, are its reserved bits zero, is there a unit attention to tell first, is there a medium,
  * may it be written.
  */
@@ -12,7 +12,7 @@
 
 #include "storvsp/scsi_internal.h"
 
-/* Padded with blanks; what is not printable ASCII becomes a blank (SPC-4 4.4.1). */
+/* Padded with blanks; what is not printable ASCII becomes a blank (SPC-4). */
 static void text_field(char *field, size_t size, const char *text)
 {
 	memset(field, ' ', size);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * WRITE SAME (SBC-3 5.45, 5.46) and UNMAP (5.28). Zeroes go to the disk as such, which may give
+ * WRITE SAME and UNMAP (SBC-3). Zeroes go to the disk as such, which may give
  * the blocks back, whether or not the guest asked for that; so what WRITE SAME with UNMAP leaves
  * always reads as what was written.
  */
@@ -206,7 +206,7 @@ void scsi_unmap(struct scsi_unit *unit, struct scsi_command *command, const stru
 	job = scsi_job_create(command, list_bytes);
 	if (!job || !scsi_get_parameters(command, list_bytes, job->buffer))
 		return;
-	/* A descriptor that is cut does not count (SBC-3 5.28.2). */
+	/* A descriptor that is cut does not count (SBC-3). */
 	descriptor_bytes = get_be16(&job->buffer[2]);
 	if (descriptor_bytes > list_bytes - UNMAP_HEADER_BYTES)
 		descriptor_bytes = list_bytes - UNMAP_HEADER_BYTES;

@@ -36,9 +36,9 @@ def create(host: Host, directory: str, name: str, kind: str, mib: int) -> Image:
     path = f"{directory}/{name}.vhd"
     if kind == "differencing":
         parent = f"{directory}/{name}-parent.vhd"
-        host.run(f"lunar vhd create {parent} --type dynamic --size {mib}M && lunar vhd snapshot {parent} {path}", 60, check=True)
+        host.run(f"lunar vhd create {parent} {mib}M --format dynamic && lunar vhd snapshot {parent} {path}", 60, check=True)
         return Image(kind, path, mib, (path, parent))
-    host.run(f"lunar vhd create {path} --type {kind} --size {mib}M", 120, check=True)
+    host.run(f"lunar vhd create {path} {mib}M --format {kind}", 120, check=True)
     return Image(kind, path, mib, (path,))
 
 

@@ -77,7 +77,7 @@ def _opcodes(guest: Guest, disk: str, mib: int) -> str:
     done = guest.run(f"sg_opcodes -n {disk} 2>&1 | cut -c1-48 | head -n 60", check=False)
     if "not supported" in done.out or "Invalid" in done.out:
         return "REPORT SUPPORTED OPERATION CODES is refused"
-    missing = {"28", "2a", "12", "0"} - set(re.findall(r"^ *([0-9a-f]{1,2})\b", done.out, re.M))
+    missing = {0x00, 0x12, 0x28, 0x2a} - {int(code, 16) for code in re.findall(r"^ *([0-9a-f]{1,2}) ", done.out, re.M)}
     return f"no word of {missing}: {done.out[:200]}" if missing else ""
 
 
@@ -111,10 +111,11 @@ def _unmap(guest: Guest, disk: str, mib: int) -> str:
 
 
 def _resets(guest: Guest, disk: str, mib: int) -> str:
+    # After a reset Linux lets a bus settle for ten seconds.
     for option in ("-d", "-b"):
-        done = guest.run(f"dd if={disk} of=/dev/null bs=64k count=64 iflag=direct 2>/dev/null & sg_reset {option} {disk} 2>&1; rc=$?; "
-                         f"wait; [ $rc = 0 ] || exit $rc; sg_turs {disk} >/dev/null 2>&1; sg_turs {disk} 2>&1 && "
-                         f"dd if={disk} of=/dev/null bs=4096 count=1 iflag=direct 2>&1", 60, check=False)
+        done = guest.run(f"(dd if={disk} of=/dev/null bs=64k count=64 iflag=direct 2>/dev/null &); sg_reset {option} {disk} 2>&1 || "
+                         f"exit; sg_turs {disk} >/dev/null 2>&1; sg_turs {disk} 2>&1 && "
+                         f"dd if={disk} of=/dev/null bs=4096 count=1 iflag=direct 2>&1", 120, check=False)
         if done.rc != 0:
             return f"sg_reset {option}: exit {done.rc}: {done.out[:300]}"
     return ""

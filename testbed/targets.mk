@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # The targets that need more than a compiler: packages, the demonstration, all tests, fuzzing.
-.PHONY: deps demo test e2e fuzz bench bench-migrate soak-migrate
+.PHONY: deps demo test e2e fuzz bench bench-migrate bench-storage soak-migrate soak-storage conformance
 
 deps:
 	$(Q)testbed/deps
@@ -28,3 +28,15 @@ bench-migrate: deps all
 soak-migrate: N = 50
 soak-migrate: deps all
 	$(Q)tests/soak-migrate $(N)
+# Every way from a guest to its storage, side by side: bench/results/storage.json, storage.svg and a table; about half an hour.
+bench-storage: ROUNDS = 3
+bench-storage: deps all
+	$(Q)bench/storage $(ROUNDS)
+# iscsi-test-cu and sg3-utils in a guest, on disks of several kinds; the last line is 'N passed, M failed, K not applicable'.
+conformance: deps all
+	$(Q)tests/conformance $(DISKS)
+# Verified I/O on every kind of disk for MINUTES, with resets, moves, a dying file server, and vmwp killed; the last line is
+# 'N rounds, M errors'.
+soak-storage: MINUTES = 60
+soak-storage: deps all
+	$(Q)tests/soak-storage $(MINUTES)

@@ -9,7 +9,7 @@ COMPDIR    := $(PREFIX)/share/bash-completion/completions
 
 INSTALL_SBIN := $(filter %/vmwp %/netvspd,$(PROGS))
 # What tests run in guests is not for users.
-INSTALL_BIN  := $(filter-out $(INSTALL_SBIN) $(addprefix %/,$(tests/tools_PROGS) $(tests/kvm_PROGS) $(tests/fake_vmwp_PROGS)),$(PROGS))
+INSTALL_BIN  := $(filter-out $(INSTALL_SBIN) $(addprefix %/,$(tests/tools_PROGS) $(tests/kvm_PROGS) $(tests/fake_vmwp_PROGS) $(tests/interop_PROGS)),$(PROGS))
 INSTALL_MAN  := $(wildcard $(addsuffix /*.1,$(MODULES)) $(addsuffix /*.8,$(MODULES)))
 INSTALL_UNIT := $(wildcard dist/systemd/*.service)
 INSTALL_COMP := $(wildcard $(addsuffix /*.bash-completion,$(MODULES)))

@@ -4,7 +4,7 @@
  *
  * A parent that was written to after its child was made gives the child's guest a mixture of both.
  * So the child's header tells when the parent was last changed, and that must be the time of the
- * parent's file, or the time in its footer, which a merge that is under way enters there.
+ * parent's file; but for a child that is being merged into it.
  */
 #include "storvsp/vhd_chain.h"
 
@@ -33,7 +33,7 @@ int vhd_chain_check_parent(const struct vhd_link *child, const struct vhd_link *
 				"%s: its parent %s has another unique id than the one it was made "
 				"on; put the right file there",
 				child->path, parent->path);
-	if (header->parent_timestamp == parent->image.footer.timestamp)
+	if (header->parent_timestamp == VHD_ANY_TIME)
 		return 0;
 	rc = parent->file->ops->get_facts(parent->file, &facts);
 	if (rc)

@@ -10,6 +10,8 @@
 #include "storvsp/vhd_image.h"
 
 #define VHD_CHAIN_MAX 64u
+/* In a child's header: the parent changes, because the child is being merged into it. */
+#define VHD_ANY_TIME 0u
 
 struct vhd_link {
 	char *path;

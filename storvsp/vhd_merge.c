@@ -27,10 +27,11 @@ struct merge {
 	void *ctx;
 };
 
-/* Its parents are its own; they are opened for reading. */
-static int open_parent(struct merge *merge, const char *path, struct vhd_error *error)
+/* While the parent is as it was: that it is the right one, and then the mark that lets it change,
+ * which the mere opening for writing does. */
+static int mark_child(struct merge *merge, const char *path, struct vhd_error *error)
 {
-	const struct vhd_chain_options options = {.file = {.write = true, .direct = true}};
+	const struct vhd_chain_options options = {.alone = true};
 	struct vhd_link *child = &merge->child.links[0];
 	struct vhd_chain chain;
 	int rc = vhd_chain_open(path, &options, &chain, error);
@@ -42,12 +43,28 @@ static int open_parent(struct merge *merge, const char *path, struct vhd_error *
 		rc = vhd_fail(error, -EINVAL,
 			      "%s: smaller than its child; run first: lunar vhd resize %s %" PRIu64,
 			      path, path, child->image.footer.size_bytes);
+	vhd_chain_fini(&chain);
 	if (rc == 0) {
-		rc = vhd_chain_set_parent_time(child, chain.links[0].image.footer.timestamp);
+		rc = vhd_chain_set_parent_time(child, VHD_ANY_TIME);
 		if (rc)
 			vhd_fail(error, rc, "%s: cannot write its header: %s", child->path,
 				 strerror(-rc));
 	}
+	return rc;
+}
+
+/* Its parents are its own; they are opened for reading. */
+static int open_parent(struct merge *merge, const char *path, struct vhd_error *error)
+{
+	const struct vhd_chain_options options = {.file = {.write = true, .direct = true}};
+	struct vhd_chain chain;
+	int rc = mark_child(merge, path, error);
+
+	if (rc == 0)
+		rc = vhd_chain_open(path, &options, &chain, error);
+	if (rc)
+		return rc;
+	rc = vhd_chain_check_parent(&merge->child.links[0], &chain.links[0], error);
 	if (rc) {
 		vhd_chain_fini(&chain);
 		return rc;

@@ -10,6 +10,8 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#define LOG_COMPONENT "test"
+#include "base/log.h"
 #include "storvsp/disk.h"
 #include "storvsp/disk_vhd.h"
 #include "storvsp/vhd_check.h"
@@ -184,11 +186,12 @@ static void on_read(struct disk_request *request, int status)
 	((struct reading *)request)->ended = true;
 }
 
-static void read_all(struct run *run, struct vhd_log_file *log, struct disk *disk, uint8_t *bytes)
+static void read_all(struct run *run, struct vhd_log_file *log, struct disk *disk, uint64_t length,
+		     uint8_t *bytes)
 {
-	struct iovec iov = {bytes, SIZE};
+	struct iovec iov = {bytes, length};
 	struct reading reading = {.request = {.op = DISK_READ,
-					      .length = SIZE,
+					      .length = length,
 					      .iov = &iov,
 					      .iov_count = 1,
 					      .loop = run->loop,
@@ -243,7 +246,7 @@ static void check_cut(struct run *run, size_t position, enum vhd_cut how)
 	/* Half of them are repaired first. */
 	if (open_chain(cut, run->parent, next_random(2) == 0, &disk, &error) != 0)
 		fail_msg("cut at %zu: %s", position, error.message);
-	read_all(run, cut, disk, bytes);
+	read_all(run, cut, disk, SIZE, bytes);
 	for (uint32_t i = 0; i < SECTORS; i++)
 		check_sector(run, i, bytes + (size_t)i * 512, position);
 	disk->ops->close(disk);
@@ -351,13 +354,98 @@ static void fixed_image_survives_a_cut_at_any_write(void **state)
 	run_type(VHD_FIXED);
 }
 
+/* ---- sizes ---- */
+
+static void fill_image(struct run *run)
+{
+	struct vhd_error error;
+
+	assert_int_equal(open_chain(run->log, NULL, false, &run->disk, &error), 0);
+	for (unsigned int i = 0; i < 4; i++)
+		run_operations(run);
+	run->disk->ops->close(run->disk);
+}
+
+static void read_image(struct run *run, struct vhd_log_file *log, uint8_t *bytes, uint64_t *size)
+{
+	struct vhd_findings findings = {0};
+	struct vhd_error error;
+	struct disk_info info;
+	struct disk *disk;
+
+	assert_int_equal(vhd_check_file(vhd_log_file_file(log), false, &findings, &error), 0);
+	assert_int_equal(findings.worst[VHD_LOSS], 0);
+	assert_int_equal(open_chain(log, NULL, false, &disk, &error), 0);
+	disk_get_info(disk, &info);
+	*size = info.size_bytes;
+	read_all(run, log, disk, info.size_bytes < SIZE ? info.size_bytes : SIZE, bytes);
+	disk->ops->close(disk);
+}
+
+static void resize(struct run *run, uint64_t size)
+{
+	struct vhd_chain chain = {0};
+	struct vhd_error error;
+
+	assert_int_equal(vhd_chain_add(&chain, "a", vhd_log_file_file(run->log), &error), 0);
+	if (vhd_resize(&chain.links[0], size, true, &error) != 0)
+		fail_msg("%s", error.message);
+	vhd_chain_fini(&chain);
+}
+
+/* To size, and cut everywhere: the old size or the new one, and what both have is untouched. */
+static void run_resize(enum vhd_type type, uint64_t size)
+{
+	struct run run = {.log = vhd_log_file_create()};
+	struct vhd_log_file *before;
+	uint8_t bytes[SIZE], cut_bytes[SIZE];
+	uint64_t was, is;
+
+	assert_int_equal(io_loop_create(8, &run.loop), 0);
+	make(run.log, type, NULL);
+	vhd_log_file_begin(run.log);
+	fill_image(&run);
+	vhd_log_file_begin(run.log);
+	before = vhd_log_file_cut(run.log, 0, VHD_CUT_NONE, next_random);
+	read_image(&run, before, bytes, &was);
+	vhd_log_file_destroy(before);
+	resize(&run, size);
+	for (size_t at = 0; at <= vhd_log_file_position(run.log); at++)
+		for (unsigned int how = 0; how < 6; how++) {
+			struct vhd_log_file *cut = vhd_log_file_cut(
+				run.log, at, how < VHD_CUT_SOME ? (enum vhd_cut)how : VHD_CUT_SOME,
+				next_random);
+
+			read_image(&run, cut, cut_bytes, &is);
+			assert_true(is == was || is == size);
+			assert_true(is == size || at < vhd_log_file_position(run.log));
+			assert_memory_equal(bytes, cut_bytes, size < was ? size : was);
+			vhd_log_file_destroy(cut);
+		}
+	io_loop_destroy(run.loop);
+	vhd_log_file_destroy(run.log);
+	free(run.versions);
+}
+
+static void resize_survives_a_cut_at_any_write(void **state)
+{
+	(void)state;
+	run_resize(VHD_FIXED, SIZE + 5 * 512);
+	run_resize(VHD_FIXED, SIZE - 5 * 512);
+	run_resize(VHD_DYNAMIC, SIZE + 512);	     /* within the last block */
+	run_resize(VHD_DYNAMIC, SIZE + 400 * BLOCK); /* the table moves */
+	run_resize(VHD_DYNAMIC, SIZE / 2 - 512);
+}
+
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(dynamic_image_survives_a_cut_at_any_write),
 	cmocka_unit_test(differencing_image_survives_a_cut_at_any_write),
 	cmocka_unit_test(fixed_image_survives_a_cut_at_any_write),
+	cmocka_unit_test(resize_survives_a_cut_at_any_write),
 };
 
 int main(void)
 {
+	log_set_level(LOG_LEVEL_ERROR);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -288,6 +288,10 @@ void vhd_log_file_destroy(struct vhd_log_file *log)
 
 void vhd_log_file_begin(struct vhd_log_file *log)
 {
+	for (size_t i = 0; i < log->count; i++)
+		free(log->entries[i].bytes);
+	log->count = 0;
+	free(log->base);
 	log->base = copy_of(log->bytes, log->size);
 	log->base_size = log->size;
 	log->logs = true;

@@ -18,7 +18,8 @@ struct vhd_log_file *vhd_log_file_create(void);
 struct vhd_file *vhd_log_file_file(struct vhd_log_file *log);
 void vhd_log_file_destroy(struct vhd_log_file *log);
 
-/* What is there now is on the disk, and the log begins. */
+/* What is there now is on the disk, and the log begins, anew. Before it nothing may be submitted.
+ */
 void vhd_log_file_begin(struct vhd_log_file *log);
 /* So many things have happened. */
 size_t vhd_log_file_position(const struct vhd_log_file *log);

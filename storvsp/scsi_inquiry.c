@@ -25,6 +25,7 @@ static uint8_t device_type(const struct scsi_unit *unit)
 static void inquiry_standard(struct scsi_unit *unit, struct scsi_command *command,
 			     uint16_t allocation)
 {
+	static const uint8_t revision[4] = {'1', '.', '0', ' '};
 	uint8_t data[STANDARD_BYTES] = {0};
 
 	data[0] = device_type(unit);
@@ -35,7 +36,7 @@ static void inquiry_standard(struct scsi_unit *unit, struct scsi_command *comman
 	data[7] = 0x02; /* CMDQUE */
 	memcpy(&data[8], unit->vendor, 8);
 	memcpy(&data[16], unit->product, 16);
-	memcpy(&data[32], "1.0 ", 4);
+	memcpy(&data[32], revision, sizeof(revision));
 	put_be16(&data[58], DESCRIPTOR_SAM5);
 	put_be16(&data[60], DESCRIPTOR_SPC4);
 	put_be16(&data[62], unit->kind == SCSI_DVD ? DESCRIPTOR_MMC6 : DESCRIPTOR_SBC3);

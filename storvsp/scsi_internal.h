@@ -145,7 +145,7 @@ struct scsi_job {
 /* NULL: no memory, and the command has ended with BUSY. */
 struct scsi_job *scsi_job_create(struct scsi_command *command, uint32_t buffer_bytes);
 /* To the disk, a read or write with `length` bytes at data; then next. */
-void scsi_job_submit(struct scsi_job *job, enum disk_op op, uint64_t offset, uint8_t *data,
+void scsi_job_submit(struct scsi_job *job, enum disk_op op, uint64_t offset, void *data,
 		     uint64_t length, scsi_job_fn next);
 /* Likewise with job->iov. */
 void scsi_job_submit_iov(struct scsi_job *job, enum disk_op op, uint64_t offset, uint64_t length,

@@ -82,7 +82,7 @@ void scsi_job_submit_iov(struct scsi_job *job, enum disk_op op, uint64_t offset,
 	disk_submit(scsi_command_unit(command)->disk, &command->request);
 }
 
-void scsi_job_submit(struct scsi_job *job, enum disk_op op, uint64_t offset, uint8_t *data,
+void scsi_job_submit(struct scsi_job *job, enum disk_op op, uint64_t offset, void *data,
 		     uint64_t length, scsi_job_fn next)
 {
 	job->iov[0] = (struct iovec){.iov_base = data, .iov_len = (size_t)length};

@@ -241,7 +241,7 @@ static size_t select_check_page(struct scsi_unit *unit, struct scsi_command *com
 				const struct disk_info *info, const uint8_t *bytes, size_t at,
 				size_t left, struct mode_change *change)
 {
-	uint8_t current[PAGE_MAX_BYTES], changeable[PAGE_MAX_BYTES];
+	uint8_t current[PAGE_MAX_BYTES] = {0}, changeable[PAGE_MAX_BYTES] = {0};
 	uint8_t code = bytes[at] & 0x3f;
 	size_t length = 0;
 

@@ -133,7 +133,7 @@ void scsi_write_same(struct scsi_unit *unit, struct scsi_command *command,
 
 static const uint8_t *unmap_descriptor(const struct scsi_job *job, uint32_t index)
 {
-	return job->buffer + UNMAP_HEADER_BYTES + index * UNMAP_DESCRIPTOR_BYTES;
+	return job->buffer + UNMAP_HEADER_BYTES + (size_t)index * UNMAP_DESCRIPTOR_BYTES;
 }
 
 static void unmap_step(struct scsi_job *job)

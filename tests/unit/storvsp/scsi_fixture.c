@@ -22,7 +22,7 @@ static struct scsi_fixture *fixture_create(enum scsi_kind kind, uint32_t block_b
 	f->buffer = calloc(1, FIXTURE_BUFFER);
 	assert_non_null(f->buffer);
 	config.disk = &f->memory->disk;
-	for (uint8_t i = 0; i < sizeof(config.id); i++)
+	for (size_t i = 0; i < sizeof(config.id); i++)
 		config.id[i] = (uint8_t)(i + 1);
 	assert_int_equal(scsi_unit_create(&config, &f->unit), 0);
 	scsi_run_none(f, 0x00, 0, 0, 0, 0, 0);

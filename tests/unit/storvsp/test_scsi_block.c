@@ -15,6 +15,7 @@
 #define LBA8(n)	  0, 0, 0, 0, 0, 0, (uint8_t)((n) >> 8), (uint8_t)(n)
 #define LBA4(n)	  0, 0, (uint8_t)((n) >> 8), (uint8_t)(n)
 #define COUNT4(n) 0, 0, (uint8_t)((n) >> 8), (uint8_t)(n)
+#define BLOCKS(n) ((size_t)(n)*512)
 #define COUNT2(n) (uint8_t)((n) >> 8), (uint8_t)(n)
 
 static uint8_t pattern(size_t at, uint8_t seed)
@@ -45,38 +46,38 @@ static void writes_of_every_length_reach_the_disk(void **state)
 	struct scsi_fixture *f = *state;
 	uint8_t *disk = f->memory->bytes;
 
-	fill(f->buffer, 5 * 512, 1);
-	scsi_run_out(f, 5 * 512, 0x0a, 0, 0, 10, 5, 0);
-	scsi_expect_good(f, 5 * 512);
-	assert_filled(&disk[10 * 512], 5 * 512, 1);
-	fill(f->buffer, 5 * 512, 2);
-	scsi_run_out(f, 5 * 512, 0x2a, 0, LBA4(0x120), 0, COUNT2(5), 0);
-	assert_filled(&disk[0x120 * 512], 5 * 512, 2);
-	fill(f->buffer, 5 * 512, 3);
-	scsi_run_out(f, 5 * 512, 0xaa, 0, LBA4(0x220), COUNT4(5), 0, 0);
-	assert_filled(&disk[0x220 * 512], 5 * 512, 3);
-	fill(f->buffer, 5 * 512, 4);
-	scsi_run_out(f, 5 * 512, 0x8a, 0, LBA8(0x320), COUNT4(5), 0, 0);
-	assert_filled(&disk[0x320 * 512], 5 * 512, 4);
-	scsi_expect_good(f, 5 * 512);
-	assert_zero(&disk[0x325 * 512], 512);
+	fill(f->buffer, BLOCKS(5), 1);
+	scsi_run_out(f, BLOCKS(5), 0x0a, 0, 0, 10, 5, 0);
+	scsi_expect_good(f, BLOCKS(5));
+	assert_filled(&disk[BLOCKS(10)], BLOCKS(5), 1);
+	fill(f->buffer, BLOCKS(5), 2);
+	scsi_run_out(f, BLOCKS(5), 0x2a, 0, LBA4(0x120), 0, COUNT2(5), 0);
+	assert_filled(&disk[BLOCKS(0x120)], BLOCKS(5), 2);
+	fill(f->buffer, BLOCKS(5), 3);
+	scsi_run_out(f, BLOCKS(5), 0xaa, 0, LBA4(0x220), COUNT4(5), 0, 0);
+	assert_filled(&disk[BLOCKS(0x220)], BLOCKS(5), 3);
+	fill(f->buffer, BLOCKS(5), 4);
+	scsi_run_out(f, BLOCKS(5), 0x8a, 0, LBA8(0x320), COUNT4(5), 0, 0);
+	assert_filled(&disk[BLOCKS(0x320)], BLOCKS(5), 4);
+	scsi_expect_good(f, BLOCKS(5));
+	assert_zero(&disk[BLOCKS(0x325)], 512);
 }
 
 static void reads_of_every_length_see_the_disk(void **state)
 {
 	struct scsi_fixture *f = *state;
 
-	fill(f->memory->bytes, (size_t)FIXTURE_BLOCKS * 512, 9);
-	scsi_run_in(f, 256 * 512, 0x08, 0, 0, 0, 0, 0); /* 0 is 256 */
-	scsi_expect_good(f, 256 * 512);
-	assert_memory_equal(f->buffer, f->memory->bytes, 256 * 512);
+	fill(f->memory->bytes, BLOCKS(FIXTURE_BLOCKS), 9);
+	scsi_run_in(f, BLOCKS(256), 0x08, 0, 0, 0, 0, 0); /* 0 is 256 */
+	scsi_expect_good(f, BLOCKS(256));
+	assert_memory_equal(f->buffer, f->memory->bytes, BLOCKS(256));
 	scsi_run_in(f, 512, 0x28, 0, LBA4(4095), 0, COUNT2(1), 0);
 	scsi_expect_good(f, 512);
-	assert_memory_equal(f->buffer, &f->memory->bytes[4095 * 512], 512);
+	assert_memory_equal(f->buffer, &f->memory->bytes[BLOCKS(4095)], 512);
 	scsi_run_in(f, 1024, 0xa8, 0, LBA4(7), COUNT4(2), 0x1f, 0);
-	assert_memory_equal(f->buffer, &f->memory->bytes[7 * 512], 1024);
+	assert_memory_equal(f->buffer, &f->memory->bytes[BLOCKS(7)], 1024);
 	scsi_run_in(f, 1024, 0x88, 0x12, LBA8(8), COUNT4(2), 0, 0);
-	assert_memory_equal(f->buffer, &f->memory->bytes[8 * 512], 1024);
+	assert_memory_equal(f->buffer, &f->memory->bytes[BLOCKS(8)], 1024);
 }
 
 static void what_is_out_of_range_tells_the_first_block_that_is_not_there(void **state)
@@ -199,7 +200,7 @@ static void a_read_only_disk_protects_its_data(void **state)
 static void verify_finds_the_byte_that_differs(void **state)
 {
 	struct scsi_fixture *f = *state;
-	size_t length = 1100 * 512; /* three pieces */
+	size_t length = BLOCKS(1100); /* three pieces */
 
 	fill(f->memory->bytes, length, 3);
 	fill(f->buffer, length, 3);
@@ -224,11 +225,11 @@ static void verify_of_one_block_many_times(void **state)
 	struct scsi_fixture *f = *state;
 
 	for (size_t i = 0; i < 600; i++)
-		fill(&f->memory->bytes[i * 512], 512, 3);
+		fill(&f->memory->bytes[BLOCKS(i)], 512, 3);
 	fill(f->buffer, 512, 3);
 	scsi_run_out(f, 512, 0x2f, 0x06, LBA4(0), 0, COUNT2(600), 0);
 	scsi_expect_good(f, 512);
-	f->memory->bytes[590 * 512 + 17] ^= 1;
+	f->memory->bytes[BLOCKS(590) + 17] ^= 1;
 	scsi_run_out(f, 512, 0x2f, 0x06, LBA4(0), 0, COUNT2(600), 0);
 	scsi_expect_sense(f, 0xe, 0x1d00);
 	assert_int_equal(get_be32(&f->command.sense[3]), 17);
@@ -246,12 +247,12 @@ static void verify_reads_the_medium(void **state)
 static void write_and_verify_writes_through(void **state)
 {
 	struct scsi_fixture *f = *state;
-	size_t length = 600 * 512;
+	size_t length = BLOCKS(600);
 
 	fill(f->buffer, length, 8);
 	scsi_run_out(f, length, 0x2e, 0x02, LBA4(5), 0, COUNT2(600), 0);
 	scsi_expect_good(f, length);
-	assert_filled(&f->memory->bytes[5 * 512], length, 8);
+	assert_filled(&f->memory->bytes[BLOCKS(5)], length, 8);
 	assert_int_equal(f->memory->counts[DISK_WRITE], 2);
 	assert_int_equal(f->memory->counts[DISK_READ], 2);
 	scsi_run_out(f, length, 0xae, 0x06, LBA4(5), COUNT4(600), 0, 0);
@@ -265,33 +266,33 @@ static void compare_and_write_writes_only_what_compares(void **state)
 {
 	struct scsi_fixture *f = *state;
 
-	fill(&f->memory->bytes[100 * 512], 4 * 512, 1);
-	fill(f->buffer, 4 * 512, 1);
-	fill(&f->buffer[4 * 512], 4 * 512, 2);
-	scsi_run_out(f, 8 * 512, 0x89, 0x08, LBA8(100), 0, 0, 0, 4, 0, 0);
-	scsi_expect_good(f, 8 * 512);
+	fill(&f->memory->bytes[BLOCKS(100)], BLOCKS(4), 1);
+	fill(f->buffer, BLOCKS(4), 1);
+	fill(&f->buffer[BLOCKS(4)], BLOCKS(4), 2);
+	scsi_run_out(f, BLOCKS(8), 0x89, 0x08, LBA8(100), 0, 0, 0, 4, 0, 0);
+	scsi_expect_good(f, BLOCKS(8));
 	assert_true(f->memory->last_fua);
-	assert_filled(&f->memory->bytes[100 * 512], 4 * 512, 2);
-	for (size_t i = 0; i < 4 * 512; i += 97) {
-		fill(f->buffer, 4 * 512, 2);
+	assert_filled(&f->memory->bytes[BLOCKS(100)], BLOCKS(4), 2);
+	for (size_t i = 0; i < BLOCKS(4); i += 97) {
+		fill(f->buffer, BLOCKS(4), 2);
 		f->buffer[i] ^= 0x80;
-		scsi_run_out(f, 8 * 512, 0x89, 0, LBA8(100), 0, 0, 0, 4, 0, 0);
+		scsi_run_out(f, BLOCKS(8), 0x89, 0, LBA8(100), 0, 0, 0, 4, 0, 0);
 		scsi_expect_sense(f, 0xe, 0x1d00);
 		assert_int_equal(f->command.sense[0], 0xf0);
 		assert_int_equal(get_be32(&f->command.sense[3]), i);
 	}
-	assert_filled(&f->memory->bytes[100 * 512], 4 * 512, 2);
+	assert_filled(&f->memory->bytes[BLOCKS(100)], BLOCKS(4), 2);
 }
 
 static void compare_and_write_wants_both_halves(void **state)
 {
 	struct scsi_fixture *f = *state;
 
-	scsi_run_out(f, 2 * 512, 0x89, 0, LBA8(0), 0, 0, 0, 2, 0, 0);
+	scsi_run_out(f, BLOCKS(2), 0x89, 0, LBA8(0), 0, 0, 0, 2, 0, 0);
 	scsi_expect_bad_cdb(f, 13);
-	scsi_run_out(f, 4 * 512, 0x89, 0, LBA8(0), 0, 0, 0, 1, 0, 0);
+	scsi_run_out(f, BLOCKS(4), 0x89, 0, LBA8(0), 0, 0, 0, 1, 0, 0);
 	scsi_expect_bad_cdb(f, 13);
-	scsi_run_out(f, 512 * 512, 0x89, 0, LBA8(0), 0, 0, 0, 0, 0, 0); /* meant as 256 */
+	scsi_run_out(f, BLOCKS(512), 0x89, 0, LBA8(0), 0, 0, 0, 0, 0, 0); /* meant as 256 */
 	scsi_expect_bad_cdb(f, 13);
 	scsi_run_none(f, 0x89, 0, LBA8(0), 0, 0, 0, 0, 0, 0);
 	scsi_expect_good(f, 0);
@@ -303,7 +304,7 @@ static void compare_and_write_wants_both_halves(void **state)
 static void orwrite_adds_bits(void **state)
 {
 	struct scsi_fixture *f = *state;
-	size_t length = 700 * 512;
+	size_t length = BLOCKS(700);
 
 	memset(f->memory->bytes, 0x21, length);
 	memset(f->buffer, 0x84, length);
@@ -323,14 +324,14 @@ static void write_same_repeats_its_block(void **state)
 	fill(f->buffer, 512, 4);
 	scsi_run_out(f, 512, 0x93, 0, LBA8(7), COUNT4(4000), 0, 0);
 	scsi_expect_good(f, 512);
-	assert_zero(&f->memory->bytes[6 * 512], 512);
+	assert_zero(&f->memory->bytes[BLOCKS(6)], 512);
 	for (size_t i = 7; i < 4007; i++)
-		assert_memory_equal(&f->memory->bytes[i * 512], f->buffer, 512);
-	assert_zero(&f->memory->bytes[4007 * 512], 512);
+		assert_memory_equal(&f->memory->bytes[BLOCKS(i)], f->buffer, 512);
+	assert_zero(&f->memory->bytes[BLOCKS(4007)], 512);
 	/* Data that is not zero is written, whatever UNMAP asks for. */
 	scsi_run_out(f, 512, 0x41, 0x08, LBA4(4090), 0, COUNT2(6), 0);
 	scsi_expect_good(f, 512);
-	assert_memory_equal(&f->memory->bytes[4095 * 512], f->buffer, 512);
+	assert_memory_equal(&f->memory->bytes[BLOCKS(4095)], f->buffer, 512);
 	assert_int_equal(f->memory->counts[DISK_WRITE_ZEROES], 0);
 }
 
@@ -338,21 +339,21 @@ static void write_same_of_zeroes_gives_blocks_back(void **state)
 {
 	struct scsi_fixture *f = *state;
 
-	memset(f->memory->bytes, 0xff, 4096 * 512);
+	memset(f->memory->bytes, 0xff, BLOCKS(4096));
 	memset(f->buffer, 0, 512);
 	scsi_run_out(f, 512, 0x41, 0, LBA4(16), 0, COUNT2(16), 0);
 	scsi_expect_good(f, 512);
 	assert_int_equal(f->memory->last_op, DISK_WRITE_ZEROES);
-	assert_zero(&f->memory->bytes[16 * 512], 16 * 512);
-	assert_int_equal(f->memory->bytes[32 * 512], 0xff);
+	assert_zero(&f->memory->bytes[BLOCKS(16)], BLOCKS(16));
+	assert_int_equal(f->memory->bytes[BLOCKS(32)], 0xff);
 	scsi_run_none(f, 0x93, 0x09, LBA8(64), COUNT4(8), 0, 0); /* UNMAP, NDOB */
 	scsi_expect_good(f, 0);
-	assert_zero(&f->memory->bytes[64 * 512], 8 * 512);
+	assert_zero(&f->memory->bytes[BLOCKS(64)], BLOCKS(8));
 	/* 0 blocks: to the end. */
 	scsi_run_out(f, 512, 0x41, 0x08, LBA4(4000), 0, COUNT2(0), 0);
 	scsi_expect_good(f, 512);
-	assert_int_equal(f->memory->bytes[4000 * 512 - 1], 0xff);
-	assert_zero(&f->memory->bytes[4000 * 512], 96 * 512);
+	assert_int_equal(f->memory->bytes[BLOCKS(4000) - 1], 0xff);
+	assert_zero(&f->memory->bytes[BLOCKS(4000)], BLOCKS(96));
 }
 
 static void write_same_refuses_what_it_cannot_do(void **state)
@@ -396,17 +397,17 @@ static void unmap_gives_back_every_range(void **state)
 	struct scsi_fixture *f = *state;
 	size_t length = unmap_list(f->buffer, 3);
 
-	memset(f->memory->bytes, 0xff, 4096 * 512);
+	memset(f->memory->bytes, 0xff, BLOCKS(4096));
 	unmap_range(f->buffer, 0, 8, 8);
 	unmap_range(f->buffer, 1, 4096, 0);
 	unmap_range(f->buffer, 2, 4095, 1);
 	scsi_run_out(f, length, 0x42, 0, 0, 0, 0, 0, 0, COUNT2(length), 0);
 	scsi_expect_good(f, length);
 	assert_int_equal(f->memory->counts[DISK_UNMAP], 2);
-	assert_int_equal(f->memory->bytes[8 * 512 - 1], 0xff);
-	assert_zero(&f->memory->bytes[8 * 512], 8 * 512);
-	assert_int_equal(f->memory->bytes[16 * 512], 0xff);
-	assert_zero(&f->memory->bytes[4095 * 512], 512);
+	assert_int_equal(f->memory->bytes[BLOCKS(8) - 1], 0xff);
+	assert_zero(&f->memory->bytes[BLOCKS(8)], BLOCKS(8));
+	assert_int_equal(f->memory->bytes[BLOCKS(16)], 0xff);
+	assert_zero(&f->memory->bytes[BLOCKS(4095)], 512);
 }
 
 static void unmap_looks_at_all_before_it_does_any(void **state)

@@ -41,7 +41,7 @@ static void blocks_are_of_2048_bytes_and_read_only(void **state)
 	struct scsi_fixture *f = *state;
 	static const uint8_t capacity[8] = {0, 0, 0x0f, 0xff, 0, 0, 8, 0};
 
-	memset(&f->memory->bytes[3 * 2048], 0x5a, 2048);
+	memset(&f->memory->bytes[6144], 0x5a, 2048);
 	scsi_run_in(f, 8, 0x25, 0, 0, 0, 0, 0, 0, 0, 0, 0);
 	scsi_expect_good(f, 8);
 	assert_memory_equal(f->buffer, capacity, 8);
@@ -184,7 +184,7 @@ static void stopping_and_power_conditions_move_no_tray(void **state)
 static void another_medium_is_told_as_such(void **state)
 {
 	struct scsi_fixture *f = *state;
-	struct memory_disk *other = memory_disk_create(2048 * 100, 2048);
+	struct memory_disk *other = memory_disk_create(204800, 2048);
 
 	scsi_unit_change_medium(f->unit, NULL);
 	test_ready(f);

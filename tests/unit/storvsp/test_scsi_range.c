@@ -17,7 +17,7 @@
 
 #define THREADS	  3
 #define ROUNDS	  100
-#define BLOCK	  512
+#define BLOCK	  ((size_t)512)
 #define WAIT_MS	  10000
 #define COUNTER	  5 /* block */
 #define NEIGHBOUR 6 /* first of the threads' own blocks */

@@ -5,6 +5,7 @@
 #include "hypervisor/migration/prune.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <limits.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -95,6 +96,7 @@ static void prepared_look(const char *id, enum migration_word word, const struct
 static void file_look(struct walk *walk, const char *name)
 {
 	char id[MIGRATION_ID_BYTES], path[PATH_MAX];
+	struct migration_record open;
 	struct stat status;
 
 	if (durable_path(path, "%s/%s", walk->folder, name) || lstat(path, &status) < 0 ||
@@ -108,6 +110,9 @@ static void file_look(struct walk *walk, const char *name)
 		prepared_look(id, MIGRATION_WORD_COMMITTED, &status);
 	else if (migration_id_of_file(name, "in.aborted", id))
 		prepared_look(id, MIGRATION_WORD_ABORTED, &status);
+	else if (migration_id_of_file(name, "out.aborted", id) && file_is_old(&status) &&
+		 migration_record_read(MIGRATION_SIDE_OUT, id, &open) == -ENOENT)
+		(void)migration_record_remove(MIGRATION_SIDE_OUT, id);
 }
 
 static int newest_first(const void *a, const void *b)

@@ -24,6 +24,7 @@
 #include "hypervisor/vm_paths.h"
 
 #define ID_LENGTH	 (MIGRATION_ID_BYTES - 1)
+#define PREPARED_ABORT	 ".aborted"
 #define MAX_RECORD_BYTES 8192
 
 static const char *const words[] = {
@@ -166,6 +167,8 @@ int migration_record_write(enum migration_side side, const struct migration_reco
 	rc = rc ? rc : record_path(side, record->id, ".new", temporary);
 	rc = rc ? rc : durable_dir_make(vm_paths_state_dir(), "migrations");
 	rc = rc ? rc : record_put(record, temporary, on_disk);
+	if (rc && side == MIGRATION_SIDE_OUT && record->word == MIGRATION_WORD_ABORTED)
+		rc = record_path(side, record->id, PREPARED_ABORT, temporary);
 	if (rc)
 		return rc;
 	if (rename(temporary, path) < 0) {
@@ -176,11 +179,25 @@ int migration_record_write(enum migration_side side, const struct migration_reco
 	return on_disk ? durable_dir_sync(vm_paths_state_dir(), "migrations") : 0;
 }
 
+int migration_record_prepare_abort(const struct migration_record *record)
+{
+	struct migration_record aborted = *record;
+	char path[PATH_MAX];
+	int rc = record_path(MIGRATION_SIDE_OUT, record->id, PREPARED_ABORT, path);
+
+	aborted.word = MIGRATION_WORD_ABORTED;
+	rc = rc ? rc : durable_dir_make(vm_paths_state_dir(), "migrations");
+	return rc ? rc : record_put(&aborted, path, true);
+}
+
 int migration_record_remove(enum migration_side side, const char *id)
 {
 	char path[PATH_MAX];
-	int rc = record_path(side, id, "", path);
+	int rc;
 
+	if (side == MIGRATION_SIDE_OUT && !record_path(side, id, PREPARED_ABORT, path))
+		unlink(path);
+	rc = record_path(side, id, "", path);
 	if (rc)
 		return rc;
 	return unlink(path) < 0 && errno != ENOENT ? -errno : 0;

@@ -64,7 +64,8 @@ static int record_leaving(struct source *source, struct vm_error *error)
 	strncpy(source->record.identity, identity && *identity ? identity : "?",
 		sizeof(source->record.identity) - 1);
 	source->record.port = source->options.port;
-	rc = record_say(source, MIGRATION_WORD_LEAVING, true);
+	rc = migration_record_prepare_abort(&source->record);
+	rc = rc ? rc : record_say(source, MIGRATION_WORD_LEAVING, true);
 	source->recorded = true; /* also where only its way to the disk failed */
 	return rc ? vm_error_set(error, EXIT_INTERNAL, rc,
 				 "cannot write the move's record in %s: %s",

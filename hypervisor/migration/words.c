@@ -37,8 +37,15 @@ static void get_text(struct state_reader *reader, char *to, size_t to_bytes)
 		length = 0;
 	if (length > to_bytes - 1)
 		length = to_bytes - 1;
-	for (size_t i = 0; i < length; i++)
-		to[i] = (char)((unsigned char)text[i] < 0x20 || text[i] == 0x7f ? '?' : text[i]);
+	for (size_t i = 0; i < length; i++) {
+		unsigned char byte = (unsigned char)text[i];
+		/* In UTF-8 0xc2 begins the control characters 0x80 to 0x9f, and little else. */
+		bool control = byte < 0x20 || byte == 0x7f || byte == 0xc2 ||
+			       (byte < 0xa0 && byte >= 0x80 && i > 0 &&
+				(unsigned char)text[i - 1] == 0xc2);
+
+		to[i] = (char)(control ? '?' : byte);
+	}
 	to[length] = '\0';
 }
 

@@ -285,6 +285,32 @@ static void only_what_nobody_asks_about_is_forgotten(void **state)
 	}
 }
 
+/* A full disk does not keep a VM at rest: what has to be written then is there already. */
+static void abort_that_lies_prepared_needs_no_room(void **state)
+{
+	struct migration_record record = record_of(MIGRATION_WORD_LEAVING), read;
+	char path[PATH_MAX];
+
+	(void)state;
+	assert_int_equal(migration_record_prepare_abort(&record), 0);
+	assert_int_equal(migration_record_write(MIGRATION_SIDE_OUT, &record, true), 0);
+	/* Nothing can be written under the temporary name, as on a full disk. */
+	snprintf(path, sizeof(path), "%s/state/migrations/" ID ".out.new", root);
+	assert_int_equal(mkdir(path, 0700), 0);
+	record.word = MIGRATION_WORD_RELEASED;
+	assert_true(migration_record_write(MIGRATION_SIDE_OUT, &record, true) < 0);
+	record.word = MIGRATION_WORD_ABORTED;
+	assert_int_equal(migration_record_write(MIGRATION_SIDE_OUT, &record, true), 0);
+	assert_int_equal(migration_record_read(MIGRATION_SIDE_OUT, ID, &read), 0);
+	assert_int_equal(read.word, MIGRATION_WORD_ABORTED);
+	assert_int_equal(rmdir(path), 0);
+	/* It goes with the record. */
+	assert_int_equal(migration_record_prepare_abort(&record), 0);
+	assert_int_equal(migration_record_remove(MIGRATION_SIDE_OUT, ID), 0);
+	snprintf(path, sizeof(path), "%s/state/migrations/" ID ".out.aborted", root);
+	assert_true(access(path, F_OK) < 0);
+}
+
 static void aborted_put(uint32_t number, time_t age_s, char id[MIGRATION_ID_BYTES])
 {
 	const struct timespec when[2] = {{.tv_sec = time(NULL) - age_s},
@@ -369,6 +395,8 @@ int main(void)
 						teardown),
 		cmocka_unit_test_setup_teardown(order_tells_who_gave_it, setup, teardown),
 		cmocka_unit_test_setup_teardown(only_what_nobody_asks_about_is_forgotten, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(abort_that_lies_prepared_needs_no_room, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(questions_about_moves_that_never_were_leave_little,
 						setup, teardown),

@@ -101,6 +101,7 @@ class Host(abc.ABC):
     state_dir: str    # LUNAR_STATE_DIR here
     tls_dir: str      # LUNAR_TLS_DIR here
     disk_dir: str     # after prepare_disks(): a file system for images that takes O_DIRECT
+    mount_point = "/srv/share"  # of mount_share()
     library_dir: str  # after prepare_disks(): what testbed/library.py made, to be read only
     shell_command: str  # for people, to be run in the testbed's namespace
 
@@ -179,6 +180,10 @@ class Host(abc.ABC):
         (docs/migration.md).
         """
         before = f"LUNAR_MIGRATION_HOLD={hold} " if hold else ""
+        # What VMs of the other host may name here, beside /boot and the like.
+        folders = [str(self.guest_kernel.parent), str(self.guest_initrd.parent), self.disk_dir, self.library_dir,
+                   self.mount_point]
+        before += f"LUNAR_INCOMING_DIRS={shlex.quote(':'.join(folders))} "
         self.run(f"{before}setsid lunar receive >>{self.run_dir}/receive.log 2>&1 </dev/null &\n"
                  f"echo $! >{self.run_dir}/receive.pid", check=True)
         port = f":{RECEIVE_PORT:04X} "

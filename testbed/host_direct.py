@@ -44,7 +44,7 @@ class DirectHost(Host):
         self.state_dir = str(directory / "state")
         self.disk_dir = str(directory / "disks")
         self.library_dir = str(directory / "library")
-        self._share = str(share)
+        self._share = self.mount_point = str(share)
         own = {"LUNAR_RUN_DIR": self.run_dir, "LUNAR_STATE_DIR": self.state_dir, "LUNAR_TLS_DIR": self.tls_dir,
                "PATH": f"{paths.BIN}:{os.environ['PATH']}"}
         self._environment = {**os.environ, **own}

@@ -64,6 +64,7 @@ static void host_enter(const struct host *host)
 	setenv("LUNAR_RUN_DIR", host->run, 1);
 	setenv("LUNAR_STATE_DIR", host->state, 1);
 	setenv("LUNAR_TLS_DIR", host->tls, 1);
+	setenv("LUNAR_INCOMING_DIRS", bench.dir, 1);
 }
 
 static void listener_make(struct host *host)

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <iscsi/iscsi.h>
 #include <poll.h>
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -52,6 +53,8 @@ int __wrap_iscsi_process_scsi_reply(struct iscsi_context *iscsi, struct iscsi_pd
 int __wrap_iscsi_process_r2t(struct iscsi_context *iscsi, struct iscsi_pdu *pdu, struct in_pdu *in);
 void __wrap_iscsi_tcp_free_pdu(struct iscsi_context *iscsi, struct iscsi_pdu *pdu);
 int __wrap_rand(void);
+void __wrap_iscsi_log_message(struct iscsi_context *iscsi, int level, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
 int __real_iscsi_pdu_add_data(struct iscsi_context *iscsi, struct iscsi_pdu *pdu,
 			      unsigned char *data, int size);
 int __real_iscsi_process_scsi_reply(struct iscsi_context *iscsi, struct iscsi_pdu *pdu,
@@ -153,6 +156,28 @@ int __wrap_rand(void)
 	return (int)(value & (unsigned int)RAND_MAX);
 }
 
+static _Thread_local void (*log_fn)(int level, const char *line);
+
+void shim_set_log_fn(struct iscsi_context *iscsi, void (*fn)(int level, const char *line))
+{
+	log_fn = fn;
+	iscsi_set_log_fn(iscsi, fn); /* libiscsi looks whether there is one */
+}
+
+/* libiscsi puts its lines into one buffer of the process, and replies are read from them. */
+void __wrap_iscsi_log_message(struct iscsi_context *iscsi, int level, const char *format, ...)
+{
+	char line[1024];
+	va_list arguments;
+
+	(void)iscsi;
+	va_start(arguments, format);
+	vsnprintf(line, sizeof(line), format, arguments);
+	va_end(arguments);
+	if (log_fn != NULL)
+		log_fn(level, line);
+}
+
 static void deferred_release(struct iscsi_context *iscsi, size_t count)
 {
 	for (size_t i = 0; i < count; i++)
@@ -215,12 +240,17 @@ void shim_destroy_context(struct iscsi_context *iscsi)
 	iscsi_destroy_context(iscsi);
 	deferred.active = false;
 	if (deferred.count == 0)
-		return;
+		goto out;
 	/* The PDUs outlived their context; another one's allocator takes them back. */
 	struct iscsi_context *scratch = iscsi_create_context("iqn.scratch");
 	if (scratch == NULL)
 		return;
 	deferred_release(scratch, deferred.count);
 	iscsi_destroy_context(scratch);
+out:
+	/* The thread may end now. */
+	free(deferred.pdus);
+	deferred.pdus = NULL;
+	deferred.capacity = 0;
 }
 /* NOLINTEND(bugprone-reserved-identifier) */

@@ -19,6 +19,9 @@ struct iscsi_context;
  * "CRC32C,None", "CRC32C". */
 void shim_ask_data_digest(const char *values);
 
+/* What libiscsi logs goes to fn, on the thread that caused it. */
+void shim_set_log_fn(struct iscsi_context *iscsi, void (*fn)(int level, const char *line));
+
 /* Like iscsi_which_events(). */
 int shim_which_events(struct iscsi_context *iscsi);
 

@@ -325,7 +325,7 @@ static int configure(struct iscsi_context *iscsi, const struct login_params *p)
 	};
 
 	iscsi_set_log_level(iscsi, LEVEL_LOGIN);
-	iscsi_set_log_fn(iscsi, take_log);
+	shim_set_log_fn(iscsi, take_log);
 	iscsi_set_isid_random(iscsi, p->isid_random, p->isid_qualifier);
 	iscsi_set_session_type(iscsi,
 			       p->target != NULL ? ISCSI_SESSION_NORMAL : ISCSI_SESSION_DISCOVERY);

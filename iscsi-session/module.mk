@@ -8,6 +8,6 @@ iscsi-session_SRCS      := iscsi_url.c initiator_name.c chap_secret.c login_repl
 iscsi-session_DEPS      := base
 iscsi-session_LDLIBS    := -l:libiscsi.a -Wl,--wrap=iscsi_pdu_add_data,--wrap=iscsi_reconnect \
                            -Wl,--wrap=iscsi_process_scsi_reply,--wrap=iscsi_process_r2t \
-                           -Wl,--wrap=iscsi_tcp_free_pdu,--wrap=rand \
+                           -Wl,--wrap=iscsi_tcp_free_pdu,--wrap=iscsi_log_message,--wrap=rand \
                            -Wl,--wrap=send,--wrap=recv,--wrap=writev,--wrap=readv
 iscsi-session_TEST_SRCS := tests/unit/iscsi-session/fake_target.c

@@ -40,6 +40,7 @@ const struct session_timeouts session_timeouts_default = {
 
 static void on_retry(void *ctx);
 static void on_tick(void *ctx);
+static void finish_logout(void *ctx);
 
 static void set_state(struct session *s, enum session_state state)
 {
@@ -87,6 +88,16 @@ static void drop_connection(struct session *s)
 	session_requeue_sent(s);
 }
 
+/* No answer to a logout comes any more. */
+static void finish_logout_soon(struct session *s)
+{
+	if (s->logout_timer == NULL)
+		return;
+	event_timer_cancel(s->logout_timer);
+	s->logout_timer = NULL;
+	event_loop_after_ms(s->loop, 0, finish_logout, s, &s->logout_timer);
+}
+
 static void lose_connection(struct session *s, const char *why)
 {
 	uint64_t now = monotonic_ns();
@@ -95,8 +106,10 @@ static void lose_connection(struct session *s, const char *why)
 	/* why may belong to the connection. */
 	snprintf(s->last_error, sizeof(s->last_error), "%s", why);
 	drop_connection(s);
-	if (s->state == SESSION_CLOSED)
+	if (s->state == SESSION_CLOSED) {
+		finish_logout_soon(s);
 		return;
+	}
 	if (was_up) {
 		bool quick = now - s->up_since_ns < QUICK_LOSS_NS;
 		s->quick_losses = quick ? s->quick_losses + 1 : 0;
@@ -360,9 +373,7 @@ static void on_logout_answer(struct iscsi_context *iscsi, int status, void *data
 	if (status == SCSI_STATUS_CANCELLED)
 		return;
 	/* The connection must not be closed inside this callback. */
-	event_timer_cancel(s->logout_timer);
-	s->logout_timer = NULL;
-	event_loop_after_ms(s->loop, 0, finish_logout, s, &s->logout_timer);
+	finish_logout_soon(s);
 }
 
 void session_logout(struct session *s, void (*done)(void *ctx), void *ctx)

@@ -25,7 +25,7 @@
 #define OPEN_MS	   20000u /* more than an iSCSI login may take */
 #define RELEASE_MS 60000u /* what is in the page cache goes to the disk */
 #define REOPEN_MS  20000u
-#define REFRESH_MS 5000u
+#define REFRESH_MS 2000u
 #define CLOSE_MS   10000u
 
 static const char iscsi_scheme[] = "iscsi://";

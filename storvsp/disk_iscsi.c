@@ -24,7 +24,7 @@
 #include "storvsp/iscsi_worker.h"
 
 #define OPEN_MS	   17000u /* the login's 15 s, and a look at the LUN */
-#define REFRESH_MS 4000u
+#define REFRESH_MS 1900u
 #define TRIES_MAX  5
 
 struct disk_iscsi {

@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <liburing.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -51,6 +52,7 @@ struct io_loop {
 	struct op_list to_cancel; /* polls in the ring, which had no room for the cancellation */
 	_Atomic(struct io_post *) posts; /* the last one first */
 	_Atomic bool sleeps;		 /* who clears it wakes the loop */
+	_Atomic uint32_t posting;	 /* threads in io_loop_post() */
 	int wake_fd;
 	struct io_op wake_op;
 };
@@ -237,6 +239,8 @@ void io_loop_post(struct io_loop *loop, struct io_post *post)
 	struct io_post *head = atomic_load_explicit(&loop->posts, memory_order_relaxed);
 	uint64_t one = 1;
 
+	/* Before the post can be seen: what it calls may be the end of the loop. */
+	atomic_fetch_add(&loop->posting, 1);
 	do {
 		post->next = head;
 	} while (!atomic_compare_exchange_weak(&loop->posts, &head, post));
@@ -246,6 +250,7 @@ void io_loop_post(struct io_loop *loop, struct io_post *post)
 		while (write(loop->wake_fd, &one, sizeof(one)) < 0 && errno == EINTR)
 			;
 	}
+	atomic_fetch_sub(&loop->posting, 1);
 }
 
 static int run_posts(struct io_loop *loop)
@@ -449,6 +454,10 @@ void io_loop_destroy(struct io_loop *loop)
 {
 	if (loop == NULL)
 		return;
+	/* The last post may have been taken while its poster was not out yet: a few instructions.
+	 */
+	while (atomic_load(&loop->posting) > 0)
+		sched_yield();
 	io_uring_queue_exit(&loop->ring);
 	close(loop->wake_fd);
 	free(loop);

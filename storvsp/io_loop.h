@@ -39,7 +39,7 @@ struct io_post {
 /* entries: of the submission ring, a power of two. Returns 0, -ENOSYS or -EPERM where this kernel
  * has or allows no io_uring, or -errno. */
 int io_loop_create(uint32_t entries, struct io_loop **loop);
-/* Takes NULL. No operation is in flight. */
+/* Takes NULL. No operation is in flight, and no post is to come. */
 void io_loop_destroy(struct io_loop *loop);
 
 /* iov must stay until done. dsync: the bytes are on the disk when it is done (RWF_DSYNC). A short

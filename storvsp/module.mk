@@ -8,7 +8,7 @@ storvsp_SRCS += slow_call.c image_lock.c image_file.c image_io.c block_device.c 
 	disk.c disk_raw.c disk_iso.c
 # LUNs of iSCSI targets.
 storvsp_SRCS += disk_iscsi.c iscsi_login.c iscsi_worker.c iscsi_facts.c iscsi_request.c
-storvsp_TEST_SRCS += tests/unit/storvsp/disk_fixture.c
+storvsp_TEST_SRCS += tests/unit/storvsp/disk_fixture.c tests/unit/iscsi-session/fake_target.c
 storvsp_TEST_SRCS += tests/unit/storvsp/memory_disk.c tests/unit/storvsp/scsi_fixture.c
 # A guest with a SCSI controller:
 storvsp_TEST_SRCS += tests/unit/vmbus/memory_fixture.c tests/unit/storvsp/fake_storvsc.c

@@ -8,6 +8,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -160,6 +161,35 @@ static void answer_login(struct fake_target *t, const uint8_t *request, const ui
 		event_loop_after_ms(t->loop, 0, reset_connection, t, NULL);
 }
 
+static void answer_by_unit(struct fake_target *t, struct fake_command *command)
+{
+	static uint8_t data[256 * 1024];
+	uint8_t header[48] = {0x21, 0x80}, sense[20] = {0, 18};
+	uint32_t expected = get_be32(command->header + 20);
+	bool reads = (command->header[1] & 0x40) != 0;
+	uint32_t in_bytes = reads ? expected : 0;
+
+	header[3] = t->unit(t->unit_ctx, command->header + 32, command->out, command->data_bytes,
+			    data, &in_bytes, sense + 2);
+	free(command->out);
+	command->out = NULL;
+	memcpy(header + 16, command->header + 16, 4);
+	if (header[3] == 0 && reads && in_bytes > 0) {
+		header[0] = 0x25;
+		header[1] = 0x81;
+		put_be32(header + 20, 0xffffffff);
+	}
+	if (reads && in_bytes < expected) {
+		header[1] |= 0x02;
+		put_be32(header + 44, expected - in_bytes);
+	}
+	put_serials(t, header, command->header);
+	if (header[3] == 2)
+		send_pdu(t, header, sense, sizeof(sense));
+	else
+		send_pdu(t, header, data, reads ? in_bytes : 0);
+}
+
 static void answer_command(struct fake_target *t, struct fake_command *command)
 {
 	uint8_t header[48] = {0x21, 0x80};
@@ -167,6 +197,10 @@ static void answer_command(struct fake_target *t, struct fake_command *command)
 	uint32_t expected = get_be32(command->header + 20);
 
 	command->answered = true;
+	if (t->unit != NULL) {
+		answer_by_unit(t, command);
+		return;
+	}
 	memcpy(header + 16, command->header + 16, 4);
 	if (t->check_condition) {
 		header[3] = 2;
@@ -200,8 +234,15 @@ void fake_target_answer_all(struct fake_target *t)
 			answer_command(t, &t->commands[i]);
 }
 
-static void add_data(struct fake_command *command, const uint8_t *data, uint32_t length)
+static void add_data(struct fake_target *t, struct fake_command *command, const uint8_t *data,
+		     uint32_t length)
 {
+	if (t->unit != NULL && length > 0) {
+		command->out = realloc(command->out, command->data_bytes + length);
+		if (command->out == NULL)
+			abort();
+		memcpy(command->out + command->data_bytes, data, length);
+	}
 	command->data_bytes += length;
 	for (uint32_t i = 0; i < length; i++)
 		command->data_sum += data[i];
@@ -212,12 +253,14 @@ static void take_command(struct fake_target *t, const uint8_t *header, const uin
 {
 	struct fake_command *command;
 
+	if (t->command_count == FAKE_COMMANDS_MAX && t->unit != NULL && !t->hold_commands)
+		t->command_count = 0; /* all are answered */
 	if (t->command_count == FAKE_COMMANDS_MAX)
 		return;
 	command = &t->commands[t->command_count++];
 	*command = (struct fake_command){.itt = get_be32(header + 16)};
 	memcpy(command->header, header, 48);
-	add_data(command, data, length);
+	add_data(t, command, data, length);
 	command->final = (header[1] & 0x80) != 0;
 	if (command->final && !t->hold_commands)
 		answer_command(t, command);
@@ -230,7 +273,7 @@ static void take_data_out(struct fake_target *t, const uint8_t *header, const ui
 		struct fake_command *command = &t->commands[i];
 		if (command->itt != get_be32(header + 16))
 			continue;
-		add_data(command, data, length);
+		add_data(t, command, data, length);
 		command->final = (header[1] & 0x80) != 0;
 		if (command->final && !t->hold_commands)
 			answer_command(t, command);
@@ -291,6 +334,10 @@ void fake_target_drop(struct fake_target *t)
 	event_watch_remove(t->watch);
 	close(t->fd);
 	t->fd = -1;
+	for (int i = 0; i < t->command_count; i++) {
+		free(t->commands[i].out);
+		t->commands[i].out = NULL;
+	}
 	t->in_bytes = 0;
 	t->out_bytes = 0;
 	t->full_feature = false;
@@ -343,12 +390,13 @@ static void on_bytes(void *ctx, int fd, uint32_t events)
 static void on_connection(void *ctx, int fd, uint32_t events)
 {
 	struct fake_target *t = ctx;
-	int accepted = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
+	int accepted = accept4(fd, NULL, NULL, SOCK_CLOEXEC), on = 1;
 
 	(void)events;
 	if (accepted < 0)
 		return;
 	fake_target_drop(t);
+	setsockopt(accepted, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	t->fd = accepted;
 	t->stat_sn = 1;
 	t->connections++;

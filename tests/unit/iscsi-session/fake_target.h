@@ -22,7 +22,14 @@ struct fake_command {
 	uint64_t data_sum;   /* of its bytes */
 	bool final;
 	bool answered;
+	uint8_t *out; /* where the target has a unit; freed with the answer */
 };
+
+/* A logical unit behind the target: fills in, of *in_bytes bytes at most, and sense, of 18. Returns
+ * the SAM status. */
+typedef uint8_t (*fake_unit_fn)(void *ctx, const uint8_t cdb[16], const uint8_t *out,
+				uint32_t out_bytes, uint8_t *in, uint32_t *in_bytes,
+				uint8_t sense[18]);
 
 struct fake_target {
 	struct event_loop *loop;
@@ -48,7 +55,9 @@ struct fake_target {
 	uint32_t underflow_bytes;	 /* of reads: that much less than asked comes */
 	bool header_digest, data_digest; /* in full feature phase; say so in login_keys too */
 	bool corrupt_data;		 /* flips a bit of each data segment that it sends */
-	size_t trickle_bytes;		 /* sends that many a millisecond; 0: at once */
+	fake_unit_fn unit;		 /* optional: answers commands */
+	void *unit_ctx;
+	size_t trickle_bytes; /* sends that many a millisecond; 0: at once */
 
 	uint8_t *out; /* what a trickle has left */
 	size_t out_bytes;

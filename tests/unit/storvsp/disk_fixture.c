@@ -128,3 +128,24 @@ int disk_fixture_iov(struct disk_fixture *f, struct disk *disk, enum disk_op op,
 	assert_true(disk_fixture_wait(f, &waited, WAIT_MS));
 	return waited.status;
 }
+
+int disk_fixture_scsi(struct disk_fixture *f, struct disk *disk, struct disk_scsi *scsi,
+		      void *bytes, uint64_t length)
+{
+	struct waited_request waited = {
+		.request = {.op = DISK_SCSI,
+			    .scsi = scsi,
+			    .length = length,
+			    .loop = f->loop,
+			    .done = on_done},
+		.iov = {bytes, length},
+	};
+
+	if (length > 0) {
+		waited.request.iov = &waited.iov;
+		waited.request.iov_count = 1;
+	}
+	disk_submit(disk, &waited.request);
+	assert_true(disk_fixture_wait(f, &waited, WAIT_MS));
+	return waited.status;
+}

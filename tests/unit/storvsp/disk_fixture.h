@@ -38,6 +38,9 @@ int disk_fixture_io(struct disk_fixture *f, struct disk *disk, enum disk_op op, 
 		    void *bytes, uint64_t length);
 int disk_fixture_iov(struct disk_fixture *f, struct disk *disk, enum disk_op op, bool fua,
 		     uint64_t offset, const struct iovec *iov, uint32_t iov_count);
+/* Passes a command. Returns the request's status; the target's is in scsi. */
+int disk_fixture_scsi(struct disk_fixture *f, struct disk *disk, struct disk_scsi *scsi,
+		      void *bytes, uint64_t length);
 /* Submits, and comes back at once. */
 void disk_fixture_start(struct disk_fixture *f, struct disk *disk, enum disk_op op, uint64_t offset,
 			void *bytes, uint64_t length, struct waited_request *waited);

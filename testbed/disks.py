@@ -92,10 +92,10 @@ def size_mib(guest: Guest, disk: str) -> int:
 
 
 def verified(guest: Guest, disk: str, mib: int, seconds: int, skip_mib: int = 0) -> dict:
-    """Verified I/O on a disk for some seconds, to its end; ioverify's report."""
+    """Verified I/O on a disk for some seconds, to its end, and a flush; ioverify's report."""
     report = f"/tmp/{disk.rsplit('/', 1)[-1]}.json"
     guest.run(f"ioverify run {disk} --mib {mib} --skip {skip_mib} --seconds {seconds} --report {report} 2>&1", seconds + 120)
-    guest.run(f"blockdev --flushbufs {disk}")
+    guest.run(f"sg_sync {disk}")
     return json.loads(guest.run(f"cat {report}").out)
 
 

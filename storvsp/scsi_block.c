@@ -80,11 +80,22 @@ static void read_bounced(struct scsi_job *job)
 		      scsi_copy_to_guest(command, 0, job->buffer, (size_t)command->data_bytes));
 }
 
-/* The guest's buffer is shorter than what is read: the rest has nowhere to go. */
-static void read_short(struct scsi_command *command, uint32_t length)
+/* The guest's buffer is shorter than what it asks for: only the blocks that begin in it are read.
+ */
+static void read_short(struct scsi_command *command)
 {
-	struct scsi_job *job = scsi_job_create(command, length);
+	struct scsi_unit *unit = scsi_command_unit(command);
+	struct disk_info info;
+	struct scsi_job *job;
+	uint64_t length;
 
+	disk_get_info(unit->disk, &info);
+	length = align_up(command->data_bytes, scsi_block_bytes(unit, &info));
+	if (length == 0) {
+		scsi_end_good(command, 0);
+		return;
+	}
+	job = scsi_job_create(command, (uint32_t)length);
 	if (job)
 		scsi_job_submit(job, DISK_READ, command->claim.offset, job->buffer, length,
 				read_bounced);
@@ -137,7 +148,7 @@ static void transfer_run(struct scsi_command *command, enum disk_op op, bool fua
 static void read_claimed(struct scsi_command *command)
 {
 	if (command->data_bytes < command->claim.length)
-		read_short(command, (uint32_t)command->claim.length);
+		read_short(command);
 	else
 		transfer_run(command, DISK_READ, false);
 }

@@ -8,7 +8,7 @@
 
 #include "storvsp/scsi_internal.h"
 
-#define PIECE_BYTES (256u << 10)
+#define PIECE_BYTES (128u << 10)
 #define FUA	    0x08
 
 static void run_pieces(struct scsi_job *job);
@@ -16,7 +16,7 @@ static void run_pieces(struct scsi_job *job);
 /* The other half of the buffer: what was read, beside what the guest sent. */
 static uint8_t *job_read_half(const struct scsi_job *job)
 {
-	return job->buffer + PIECE_BYTES;
+	return job->buffer + job->half_bytes;
 }
 
 /* Takes the guest's data of this piece; of the one block, where it sent only one. */
@@ -136,7 +136,7 @@ static void run_pieces(struct scsi_job *job)
 										  : 0);
 		return;
 	}
-	job->chunk = job->left < PIECE_BYTES ? (uint32_t)job->left : PIECE_BYTES;
+	job->chunk = job->left < job->half_bytes ? (uint32_t)job->left : job->half_bytes;
 	switch (command->cdb[0]) {
 	case OP_ORWRITE_16:
 		orwrite_piece(job);
@@ -161,13 +161,16 @@ static uint8_t cdb_byte_check(const uint8_t *cdb)
 static void pieces_claimed(struct scsi_command *command)
 {
 	struct scsi_unit *unit = scsi_command_unit(command);
-	struct scsi_job *job = scsi_job_create(command, 2 * PIECE_BYTES);
+	uint32_t half =
+		command->claim.length < PIECE_BYTES ? (uint32_t)command->claim.length : PIECE_BYTES;
+	struct scsi_job *job = scsi_job_create(command, 2 * half);
 	bool is_orwrite = command->cdb[0] == OP_ORWRITE_16;
 	struct disk_info info;
 
 	if (!job)
 		return;
 	disk_get_info(unit->disk, &info);
+	job->half_bytes = half;
 	job->offset = command->claim.offset;
 	job->left = command->claim.length;
 	job->block_bytes = info.block_bytes;

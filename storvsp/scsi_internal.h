@@ -19,6 +19,7 @@
 #define SCSI_MAX_WRITE_SAME_BLOCKS 0xffff
 #define SCSI_MAX_UNMAP_BLOCKS	   0x100000
 #define SCSI_MAX_UNMAP_DESCRIPTORS 256
+#define SCSI_MAX_JOB_BYTES	   (64u << 20) /* of a unit: a guest cannot make us take more */
 
 /* Unit attention conditions, by priority: the lowest bit is reported first. */
 enum {
@@ -58,6 +59,7 @@ struct scsi_unit {
 	atomic_bool prevented;
 	atomic_bool tray_open;
 	atomic_bool wants_eject;
+	atomic_size_t job_bytes; /* of all jobs' buffers */
 	struct scsi_reservations reservations;
 	struct scsi_ranges ranges;
 };
@@ -137,12 +139,15 @@ struct scsi_job {
 	bool flush_last;       /* a flush ends it */
 	uint32_t index, count; /* of UNMAP's descriptors */
 	uint8_t *buffer;
+	uint32_t buffer_bytes;
+	uint32_t half_bytes; /* of a buffer of two halves: what the guest sent, what was read */
 	uint32_t iov_count;
 	struct iovec *iov; /* of iov_count, or pieces */
 	struct iovec pieces[SCSI_JOB_PIECES];
 };
 
-/* NULL: no memory, and the command has ended with BUSY. */
+/* NULL: no memory, or the unit's jobs have all that they may have; the command has ended with BUSY.
+ */
 struct scsi_job *scsi_job_create(struct scsi_command *command, uint32_t buffer_bytes);
 /* To the disk, a read or write with `length` bytes at data; then next. */
 void scsi_job_submit(struct scsi_job *job, enum disk_op op, uint64_t offset, void *data,

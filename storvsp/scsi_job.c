@@ -18,20 +18,24 @@ static struct scsi_command *request_command(struct disk_request *request)
 
 struct scsi_job *scsi_job_create(struct scsi_command *command, uint32_t buffer_bytes)
 {
+	struct scsi_unit *unit = scsi_command_unit(command);
 	struct scsi_job *job = calloc(1, sizeof(*job));
 	void *buffer = NULL;
 
 	if (!job)
 		goto err;
-	if (buffer_bytes && posix_memalign(&buffer, PAGE_BYTES, buffer_bytes) != 0)
+	if (atomic_fetch_add(&unit->job_bytes, buffer_bytes) + buffer_bytes > SCSI_MAX_JOB_BYTES ||
+	    (buffer_bytes && posix_memalign(&buffer, PAGE_BYTES, buffer_bytes) != 0))
 		goto err_free_job;
 	job->command = command;
 	job->buffer = buffer;
+	job->buffer_bytes = buffer_bytes;
 	job->iov = job->pieces;
 	command->unit_state[1] = job;
 	return job;
 
 err_free_job:
+	atomic_fetch_sub(&unit->job_bytes, buffer_bytes);
 	free(job);
 err:
 	scsi_end_status(command, SAM_BUSY);
@@ -48,6 +52,7 @@ void scsi_job_free(struct scsi_command *command)
 	if (job->iov != job->pieces)
 		free(job->iov);
 	free(job->buffer);
+	atomic_fetch_sub(&scsi_command_unit(command)->job_bytes, job->buffer_bytes);
 	free(job);
 }
 

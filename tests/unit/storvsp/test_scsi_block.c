@@ -133,6 +133,10 @@ static void a_read_fills_the_buffer_there_is_and_no_more(void **state)
 	scsi_expect_good(f, 700);
 	assert_filled(f->buffer, 700, 5);
 	assert_int_equal(f->buffer[700], 0xee);
+	assert_int_equal(f->memory->last_length, 1024);
+	scsi_run_in(f, 1, 0x28, 0, LBA4(0), 0, COUNT2(2), 0);
+	scsi_expect_good(f, 1);
+	assert_int_equal(f->memory->last_length, 512);
 	scsi_run_none(f, 0x28, 0, LBA4(0), 0, COUNT2(2), 0);
 	scsi_expect_good(f, 0);
 }
@@ -200,7 +204,7 @@ static void a_read_only_disk_protects_its_data(void **state)
 static void verify_finds_the_byte_that_differs(void **state)
 {
 	struct scsi_fixture *f = *state;
-	size_t length = BLOCKS(1100); /* three pieces */
+	size_t length = BLOCKS(1100); /* several pieces */
 
 	fill(f->memory->bytes, length, 3);
 	fill(f->buffer, length, 3);
@@ -253,8 +257,8 @@ static void write_and_verify_writes_through(void **state)
 	scsi_run_out(f, length, 0x2e, 0x02, LBA4(5), 0, COUNT2(600), 0);
 	scsi_expect_good(f, length);
 	assert_filled(&f->memory->bytes[BLOCKS(5)], length, 8);
-	assert_int_equal(f->memory->counts[DISK_WRITE], 2);
-	assert_int_equal(f->memory->counts[DISK_READ], 2);
+	assert_int_equal(f->memory->counts[DISK_WRITE], 3);
+	assert_int_equal(f->memory->counts[DISK_READ], 3);
 	scsi_run_out(f, length, 0xae, 0x06, LBA4(5), COUNT4(600), 0, 0);
 	scsi_expect_bad_cdb(f, 1);
 	f->memory->fail[DISK_READ] = -EIO;

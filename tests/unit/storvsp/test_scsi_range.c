@@ -142,6 +142,69 @@ static void no_count_is_lost_between_threads(void **state)
 	free(workers);
 }
 
+/* ---- memory ---- */
+
+#define HUNGRY	     10
+#define HUNGRY_BYTES (8u << 20)
+
+static unsigned int hungry_good, hungry_busy;
+
+static void hungry_done(struct scsi_command *command)
+{
+	if (command->status == 0)
+		hungry_good++;
+	else if (command->status == 0x08)
+		hungry_busy++;
+}
+
+/* Reads that need a buffer of 8 MiB each, of a disk that does not answer yet. */
+static void jobs_take_no_more_memory_than_a_unit_may(void **state)
+{
+	static const uint8_t cdb[16] = {0x88, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x40, 0, 0, 0};
+	struct memory_disk *memory = memory_disk_create(HUNGRY_BYTES, BLOCK);
+	struct scsi_unit_config config = {.kind = SCSI_DISK, .disk = &memory->disk};
+	struct scsi_command *commands = calloc(HUNGRY, sizeof(*commands));
+	struct iovec iov = {calloc(1, HUNGRY_BYTES), HUNGRY_BYTES - 1};
+	struct scsi_command ready = {.cdb_bytes = 6, .done = hungry_done};
+	struct scsi_unit *unit;
+	struct io_loop *loop;
+
+	(void)state;
+	assert_non_null(commands);
+	assert_non_null(iov.iov_base);
+	memory->posted = true;
+	assert_int_equal(scsi_unit_create(&config, &unit), 0);
+	assert_int_equal(io_loop_create(32, &loop), 0);
+	scsi_unit_execute(unit, &ready);
+	hungry_good = 0;
+	hungry_busy = 0;
+	for (size_t i = 0; i < HUNGRY; i++) {
+		memcpy(commands[i].cdb, cdb, sizeof(cdb));
+		commands[i].cdb_bytes = sizeof(cdb);
+		commands[i].direction = DISK_FROM_DEVICE;
+		commands[i].iov = &iov;
+		commands[i].iov_count = 1;
+		commands[i].data_bytes = iov.iov_len;
+		commands[i].loop = loop;
+		commands[i].done = hungry_done;
+		scsi_unit_execute(unit, &commands[i]);
+	}
+	assert_int_equal(hungry_busy, 2);
+	while (hungry_good + hungry_busy < HUNGRY)
+		assert_true(io_loop_run(loop, WAIT_MS) > 0);
+	assert_int_equal(hungry_good, 8);
+	/* All of it was given back. */
+	scsi_unit_execute(unit, &commands[0]);
+	while (hungry_good + hungry_busy < HUNGRY + 1)
+		assert_true(io_loop_run(loop, WAIT_MS) > 0);
+	assert_int_equal(hungry_good, 9);
+	io_loop_destroy(loop);
+	scsi_unit_destroy(unit);
+	memory_disk_destroy(memory);
+	free(iov.iov_base);
+	free(commands);
+}
+
 /* ---- claims ---- */
 
 struct claim_fixture {
@@ -242,6 +305,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(no_count_is_lost_between_threads),
+		cmocka_unit_test(jobs_take_no_more_memory_than_a_unit_may),
 		cmocka_unit_test_setup_teardown(
 			shared_claims_overlap_and_exclusive_ones_wait_for_all_before, claim_setup,
 			claim_teardown),

@@ -388,33 +388,53 @@ int disk_vhd_open_chain(struct vhd_chain *chain, bool read_only, struct disk **o
 	return 0;
 }
 
+/* -ENODATA: it failed, and cannot be read any more. */
+static int resize_chain(struct vhd_chain *chain, uint64_t size_bytes, struct vhd_error *error)
+{
+	struct vhd_link *top = &chain->links[0];
+	struct vhd_error ignored;
+	int rc;
+
+	error->message[0] = '\0';
+	rc = vhd_resize(top, size_bytes, false, error);
+	if (rc == 0)
+		return 0;
+	/* As it is on the disk now. */
+	vhd_image_fini(&top->image);
+	return vhd_image_read(top->file, &top->image, NULL, &ignored) ? -ENODATA : rc;
+}
+
 int disk_vhd_resize(struct disk *base, uint64_t size_bytes, char *message, size_t message_bytes)
 {
 	struct vhd_disk *disk = disk_of(base);
 	struct vhd_error error;
 	struct vhd_chain chain;
-	int rc;
+	int rc, retaken;
 
 	if (!disk->open || disk->info.read_only || size_bytes < disk->info.size_bytes) {
 		rc = vhd_fail(&error, -EINVAL, "a disk in use can only be made larger");
 		return tell(&error, rc, message, message_bytes);
 	}
 	rc = write_out(disk);
-	if (rc)
+	if (rc) {
 		vhd_fail(&error, rc, "%s", strerror(-rc));
-	else
-		rc = vhd_resize(&disk->chain.links[0], size_bytes, false, &error);
-	if (rc)
 		return tell(&error, rc, message, message_bytes);
+	}
 	/* The files stay open, and locked. */
 	chain = disk->chain;
 	memset(&disk->chain, 0, sizeof(disk->chain));
 	disk->open = false;
 	layers_free(disk);
+	rc = resize_chain(&chain, size_bytes, &error);
+	tell(&error, rc, message, message_bytes);
+	if (rc == -ENODATA) {
+		vhd_chain_fini(&chain);
+		return rc;
+	}
 	pthread_mutex_lock(&disk->lock);
-	rc = take_chain(disk, &chain, false, &error);
+	retaken = take_chain(disk, &chain, false, &error);
 	pthread_mutex_unlock(&disk->lock);
-	return rc ? tell(&error, rc, message, message_bytes) : 0;
+	return retaken ? tell(&error, retaken, message, message_bytes) : rc;
 }
 
 /* From offset to the end of the block, in the layer with the smallest ones. */

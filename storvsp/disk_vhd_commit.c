@@ -161,15 +161,15 @@ static void round_give_back(struct vhd_disk *disk)
 
 static void round_go(struct vhd_disk *disk);
 
-void vhd_commit_join(struct vhd_disk *disk, struct vhd_job *job, bool durable)
+bool vhd_commit_join(struct vhd_disk *disk, struct vhd_job *job, bool durable)
 {
 	job->durable = durable;
 	job->next = disk->round_waiters;
 	disk->round_waiters = job;
-	if (!disk->leader) {
-		job->leads = true;
-		disk->leader = job;
-	}
+	if (disk->leader)
+		return false;
+	disk->leader = job;
+	return true;
 }
 
 static void round_end(struct vhd_disk *disk)

@@ -83,7 +83,7 @@ struct vhd_job {
 	bool running, waiting;
 	bool committed; /* its round is over */
 	bool durable;	/* wants the second sync too */
-	bool leads;	/* the next round is its to run */
+	bool leads;	/* when it is resumed, the next round is its to run */
 	struct io_post post;
 	struct vhd_segment segments[VHD_SEGMENTS];
 };
@@ -194,9 +194,10 @@ void vhd_job_free_all(struct vhd_disk *disk);
 
 /* ---- disk_vhd_commit.c ---- */
 
-/* The lock is held, and the job waits: its round comes. */
-void vhd_commit_join(struct vhd_disk *disk, struct vhd_job *job, bool durable);
-/* On the leader's loop, which is the job that vhd_commit_join() or a round's end made it. */
+/* The lock is held, and the job waits: its round comes. True: it leads it, and calls
+ * vhd_commit_lead() when it has let the lock go. */
+bool vhd_commit_join(struct vhd_disk *disk, struct vhd_job *job, bool durable);
+/* On the loop of the job that vhd_commit_join(), or the end of a round, made the leader. */
 void vhd_commit_lead(struct vhd_job *job);
 /* No job is there: everything is written and synced. 0 or -errno. */
 int vhd_commit_now(struct vhd_disk *disk);

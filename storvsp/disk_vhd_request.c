@@ -416,7 +416,7 @@ static bool step(struct vhd_job *job)
 }
 
 /* The data are where they belong. Whether a round has to end first. */
-static bool needs_round(struct vhd_job *job)
+static bool needs_round(struct vhd_job *job, bool *leads)
 {
 	const struct disk_request *request = job->request;
 	struct vhd_disk *disk = job->disk;
@@ -429,7 +429,7 @@ static bool needs_round(struct vhd_job *job)
 	job->durable = request->op == DISK_FLUSH || (request->op == DISK_WRITE && request->fua);
 	needs = request->op == DISK_FLUSH || (job->durable && changed) || vhd_commit_is_due(disk);
 	if (needs)
-		vhd_commit_join(disk, job, job->durable);
+		*leads = vhd_commit_join(disk, job, job->durable);
 	pthread_mutex_unlock(&disk->lock);
 	return needs;
 }
@@ -437,6 +437,7 @@ static bool needs_round(struct vhd_job *job)
 static void job_run(struct vhd_job *job)
 {
 	uint64_t length = job->request->op == DISK_FLUSH ? 0 : job->request->length;
+	bool leads = false;
 
 	for (;;) {
 		job->running = true;
@@ -450,9 +451,9 @@ static void job_run(struct vhd_job *job)
 		if (job->status || job->position >= length)
 			break;
 	}
-	if (!needs_round(job))
+	if (!needs_round(job, &leads))
 		job_end(job);
-	else if (job->leads)
+	else if (leads)
 		vhd_commit_lead(job);
 }
 

@@ -149,25 +149,29 @@ static void look_at_block_device(struct image_file *file, dev_t device)
 	hash_text(info.unique[0] != '\0' ? info.unique : file->path, file->id);
 }
 
-static void look_at_file(struct image_file *file, const struct stat *st)
+/* Past the end nothing changes by it, and a file system that cannot says so. Only under the lock:
+ * the end of a file that somebody else writes may have moved by now. */
+static bool can_punch(const struct image_file *file, const struct stat *st)
 {
-	/* Past the end nothing changes by it, and a file system that cannot says so. */
 	off_t beyond = (off_t)align_up((uint64_t)st->st_size, ALIGN_MAX);
 
+	return fallocate(file->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, beyond,
+			 FILE_PHYSICAL_BLOCK_BYTES) == 0;
+}
+
+static void look_at_file(struct image_file *file, const struct stat *st, bool locked)
+{
 	file->block_bytes = FILE_BLOCK_BYTES;
 	file->physical_block_bytes = FILE_PHYSICAL_BLOCK_BYTES;
 	file->optimal_bytes = 0;
 	file->rotational = block_device_is_rotational(st->st_dev);
 	hash_text(file->path, file->id);
 	atomic_store(&file->cannot_zero, false);
-	atomic_store(&file->cannot_punch,
-		     file->read_only ||
-			     fallocate(file->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, beyond,
-				       FILE_PHYSICAL_BLOCK_BYTES) < 0);
+	atomic_store(&file->cannot_punch, file->read_only || (locked && !can_punch(file, st)));
 	file->discard_bytes = atomic_load(&file->cannot_punch) ? 0 : FILE_PHYSICAL_BLOCK_BYTES;
 }
 
-static int look(struct image_file *file, const struct stat *st)
+static int look(struct image_file *file, const struct stat *st, bool locked)
 {
 	uint64_t size;
 	int ret = find_size(file, &size);
@@ -178,7 +182,7 @@ static int look(struct image_file *file, const struct stat *st)
 	if (file->is_block_device)
 		look_at_block_device(file, st->st_rdev);
 	else
-		look_at_file(file, st);
+		look_at_file(file, st, locked);
 	if (file->direct)
 		find_alignment(file);
 	return 0;
@@ -262,7 +266,7 @@ static int open_file(struct image_file *file, bool locked, char *message, size_t
 		ret = lock(file, message, message_bytes);
 	if (ret < 0)
 		goto err_close;
-	ret = look(file, &st);
+	ret = look(file, &st, locked);
 	if (ret == 0)
 		ret = open_buffered(file);
 	if (ret < 0) {

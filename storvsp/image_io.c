@@ -250,6 +250,15 @@ static void end_of_file(struct image_io *io)
 	finish(io, 0);
 }
 
+/* A write past the end made the file longer. */
+static void note_end(struct image_file *file, uint64_t end)
+{
+	uint64_t size = atomic_load(&file->size_bytes);
+
+	while (end > size && !atomic_compare_exchange_weak(&file->size_bytes, &size, end))
+		;
+}
+
 static void transferred(struct image_io *io, uint32_t bytes)
 {
 	if (bytes > io->left) {
@@ -258,6 +267,8 @@ static void transferred(struct image_io *io, uint32_t bytes)
 	}
 	if (io->bounced && io->kind == IO_READ)
 		copy_vector(io, NULL, io->bounce, bytes, true);
+	if (io->kind != IO_READ)
+		note_end(io->file, io->offset + bytes);
 	advance(io, bytes);
 	step(io);
 }

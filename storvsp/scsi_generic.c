@@ -53,8 +53,13 @@ static int take_answer(struct disk_scsi *scsi, const sg_io_hdr_t *io, uint64_t l
 	return 0;
 }
 
-static int issue(int fd, struct disk_scsi *scsi, const struct iovec *iov, uint32_t iov_count,
-		 uint64_t length)
+static int sg_io_by_ioctl(int fd, struct sg_io_hdr *io)
+{
+	return ioctl(fd, SG_IO, io) < 0 ? -errno : 0;
+}
+
+static int issue(scsi_generic_fn sg_io, int fd, struct disk_scsi *scsi, const struct iovec *iov,
+		 uint32_t iov_count, uint64_t length)
 {
 	sg_io_hdr_t io = {
 		.interface_id = 'S',
@@ -65,6 +70,7 @@ static int issue(int fd, struct disk_scsi *scsi, const struct iovec *iov, uint32
 		.sbp = scsi->sense,
 		.timeout = scsi->timeout_ms != 0 ? scsi->timeout_ms : TIMEOUT_MS,
 	};
+	int ret;
 
 	if (io.dxfer_direction == SG_DXFER_NONE) {
 		length = 0;
@@ -75,9 +81,8 @@ static int issue(int fd, struct disk_scsi *scsi, const struct iovec *iov, uint32
 		io.iovec_count = (unsigned short)iov_count;
 	}
 	io.dxfer_len = (unsigned int)length;
-	if (ioctl(fd, SG_IO, &io) < 0)
-		return -errno;
-	return take_answer(scsi, &io, length);
+	ret = sg_io(fd, &io);
+	return ret < 0 ? ret : take_answer(scsi, &io, length);
 }
 
 static void copy_out(uint8_t *to, const struct iovec *iov, uint32_t iov_count)
@@ -98,8 +103,8 @@ static void copy_in(const struct iovec *iov, uint32_t iov_count, const uint8_t *
 	}
 }
 
-static int issue_bounced(int fd, struct disk_scsi *scsi, const struct iovec *iov,
-			 uint32_t iov_count, uint64_t length)
+static int issue_bounced(scsi_generic_fn sg_io, int fd, struct disk_scsi *scsi,
+			 const struct iovec *iov, uint32_t iov_count, uint64_t length)
 {
 	struct iovec flat = {calloc(1, (size_t)length), (size_t)length};
 	int ret;
@@ -108,7 +113,7 @@ static int issue_bounced(int fd, struct disk_scsi *scsi, const struct iovec *iov
 		return -ENOMEM;
 	if (scsi->direction == DISK_TO_DEVICE)
 		copy_out(flat.iov_base, iov, iov_count);
-	ret = issue(fd, scsi, &flat, 1, length);
+	ret = issue(sg_io, fd, scsi, &flat, 1, length);
 	if (ret == 0 && scsi->direction == DISK_FROM_DEVICE)
 		copy_in(iov, iov_count, flat.iov_base, scsi->transferred);
 	free(flat.iov_base);
@@ -118,14 +123,20 @@ static int issue_bounced(int fd, struct disk_scsi *scsi, const struct iovec *iov
 int scsi_generic_run(int fd, struct disk_scsi *scsi, const struct iovec *iov, uint32_t iov_count,
 		     uint64_t length)
 {
+	return scsi_generic_run_by(sg_io_by_ioctl, fd, scsi, iov, iov_count, length);
+}
+
+int scsi_generic_run_by(scsi_generic_fn sg_io, int fd, struct disk_scsi *scsi,
+			const struct iovec *iov, uint32_t iov_count, uint64_t length)
+{
 	int ret = -EINVAL;
 
 	if (length > BYTES_MAX || scsi->cdb_bytes > DISK_CDB_BYTES)
 		return -EIO;
 	if (iov_count <= UINT16_MAX)
-		ret = issue(fd, scsi, iov, iov_count, length);
+		ret = issue(sg_io, fd, scsi, iov, iov_count, length);
 	if (ret == -EINVAL && length > 0 && iov_count > 1)
-		ret = issue_bounced(fd, scsi, iov, iov_count, length);
+		ret = issue_bounced(sg_io, fd, scsi, iov, iov_count, length);
 	if (ret == -ENXIO)
 		return -ENODEV;
 	return ret == 0 || ret == -ETIMEDOUT || ret == -ENODEV || ret == -ENOMEM ? ret : -EIO;

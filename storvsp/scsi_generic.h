@@ -11,6 +11,10 @@
 #include <sys/uio.h>
 
 struct disk_scsi;
+struct sg_io_hdr;
+
+/* How a command gets to the device: 0 or -errno. */
+typedef int (*scsi_generic_fn)(int fd, struct sg_io_hdr *io);
 
 bool scsi_generic_is_there(int fd);
 
@@ -19,5 +23,9 @@ bool scsi_generic_is_there(int fd);
  * -ENODEV. */
 int scsi_generic_run(int fd, struct disk_scsi *scsi, const struct iovec *iov, uint32_t iov_count,
 		     uint64_t length);
+
+/* By another way than SG_IO: for tests. */
+int scsi_generic_run_by(scsi_generic_fn sg_io, int fd, struct disk_scsi *scsi,
+			const struct iovec *iov, uint32_t iov_count, uint64_t length);
 
 #endif

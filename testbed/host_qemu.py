@@ -90,7 +90,7 @@ class QemuHost(Host):
         self._qemu = process.spawn(argv, directory / "qemu.log")
         self._waker = Waker(self.mgmt_address)
 
-    def wait_ready(self, seconds: float = 60.0) -> None:
+    def wait_ready(self, seconds: float = 180.0) -> None:
         """Waits until the host answers commands."""
         def ready() -> bool:
             if self._qemu.poll() is not None:

@@ -35,7 +35,11 @@ def _text(x: float, y: float, words: str, more: str = "") -> str:
     return f"<text x='{x:.0f}' y='{y:.0f}' {FONT} {more}>{escape(words)}</text>"
 
 
-def _panel(x: float, y: float, title: str, ways: list[str], value: Callable[[str], float], say: Callable[[float], str]) -> list[str]:
+def _say(value: float) -> str:
+    return f"{value:.0f}" if value >= 10 else f"{value:.1f}"
+
+
+def _panel(x: float, y: float, title: str, ways: list[str], value: Callable[[str], float]) -> list[str]:
     """Horizontal bars with their figures."""
     width = PANEL_WIDTH - LABEL_WIDTH - 60
     most = max((value(way) for way in ways), default=1) or 1
@@ -45,7 +49,7 @@ def _panel(x: float, y: float, title: str, ways: list[str], value: Callable[[str
         length = width * value(way) / most
         out.append(_text(x + LABEL_WIDTH - 6, top + BAR - 3, way, "text-anchor='end'"))
         out.append(f"<rect x='{x + LABEL_WIDTH:.0f}' y='{top:.0f}' width='{length:.1f}' height='{BAR}' fill='{_colour(way)}'/>")
-        out.append(_text(x + LABEL_WIDTH + length + 4, top + BAR - 3, say(value(way)), "fill='#333333'"))
+        out.append(_text(x + LABEL_WIDTH + length + 4, top + BAR - 3, _say(value(way)), "fill='#333333'"))
     return out
 
 
@@ -63,7 +67,7 @@ def _cpu_panel(x: float, y: float, title: str, ways: list[str], cost: Callable[[
             left += length
         out.append(_text(left + 4, top + BAR - 3, f"{sum(cost(way).values()):.1f}", "fill='#333333'"))
     for number, (part, colour) in enumerate(PARTS.items()):
-        left, top = x + LABEL_WIDTH + number * 95, y + 30 + len(ways) * (BAR + GAP)
+        left, top = x + LABEL_WIDTH + number * 110, y + 30 + len(ways) * (BAR + GAP)
         out.append(f"<rect x='{left:.0f}' y='{top:.0f}' width='10' height='10' fill='{colour}'/>")
         out.append(_text(left + 14, top + 9, part))
     return out
@@ -79,8 +83,7 @@ def draw(rows: list[dict]) -> str:
     panels = [panel for panel in PANELS if all((way, *panel[1:4]) in by for way in ways)]
     for number, (title, block, reads, depth, figure, unit) in enumerate(panels):
         x, y = 20 + number % 3 * (PANEL_WIDTH + 20), 40 + number // 3 * height
-        out += _panel(x, y, f"{title} ({unit})", ways, lambda way: by[way, block, reads, depth][figure],
-                      lambda value: f"{value:.0f}" if value >= 10 else f"{value:.1f}")
+        out += _panel(x, y, f"{title} ({unit})", ways, lambda way: by[way, block, reads, depth][figure])
     lines = -(-len(panels) // 3)
     y = 40 + lines * height
     job = (65536, 100, 8)

@@ -97,12 +97,13 @@ class QemuScsiGuest:
             # The file is also ours: no lock. Both never write at one time.
             file = (f"file.driver=iscsi,file.filename={source}" if source.startswith("iscsi:") else
                     f"file.driver=file,file.filename={source},file.locking=off,file.aio=io_uring,cache.direct=on")
-            argv += ["-drive", f"if=none,id={name},format=raw,{file}", "-device", f"scsi-hd,drive={name},bus=scsi0.0,lun={number}"]
+            argv += ["-drive", f"if=none,id={name},format=raw,{file}",
+                     "-device", f"scsi-hd,drive={name},bus=scsi0.0,lun={number}"]
         self.command = shlex.join(argv)
         argv += ["-serial", "unix:/tmp/peer.sock,server=on,wait=on"]
         host.run(f"setsid {shlex.join(argv)} >/tmp/peer.log 2>&1 </dev/null & echo $! >/tmp/peer.pid; n=0; "
-                 "while ! test -S /tmp/peer.sock; do sleep 0.05; n=$((n + 1)); [ $n -lt 200 ] || { cat /tmp/peer.log; exit 1; }; done",
-                 30, check=True)
+                 "while ! test -S /tmp/peer.sock; do sleep 0.05; n=$((n + 1)); "
+                 "[ $n -lt 500 ] || { cat /tmp/peer.log; exit 1; }; done", 60, check=True)
         self.pid = int(host.run("cat /tmp/peer.pid").out)
         self._console = Console(host.stream("exec socat - UNIX-CONNECT:/tmp/peer.sock"), "peer")
         self._console.expect(READY, 120)

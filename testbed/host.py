@@ -43,6 +43,7 @@ class Vm:
     queues: int | None = None
     extra_cmdline: str = ""
     disks: list[dict[str, object]] = field(default_factory=list)  # as in the YAML file
+    vlan: dict[str, object] | None = None  # likewise, of its NIC
 
     @property
     def iqn(self) -> str:
@@ -122,7 +123,7 @@ class Host(abc.ABC):
         """Starts a script that talks on its stdin and stdout, and returns the other end."""
 
     @abc.abstractmethod
-    def wait_ready(self, seconds: float = 60.0) -> None:
+    def wait_ready(self, seconds: float = 180.0) -> None:
         """Waits until the host takes commands."""
 
     @abc.abstractmethod
@@ -245,6 +246,7 @@ class Host(abc.ABC):
         lines += [f"kernel: {self.guest_kernel}", f"initrd: {self.guest_initrd}", f"cmdline: {json.dumps(cmdline)}",
                   "nics:", f"  - mac: \"{vm.mac}\""]
         lines += [f"    queues: {vm.queues}"] if vm.queues else []
+        lines += [f"    vlan: {json.dumps(vm.vlan)}"] if vm.vlan else []
         # JSON is YAML.
         lines += ["disks:", *(f"  - {json.dumps(disk)}" for disk in vm.disks)] if vm.disks else []
         return "\n".join(lines) + "\n"

@@ -48,6 +48,16 @@ def guest_address(number: int) -> str:
     return f"10.77.0.{100 + number}/24"
 
 
+def vlan_ip(vlan: int, number: int) -> str:
+    """The address of guest number in a VLAN's own subnet; 1 is the SAN's."""
+    return f"10.77.{vlan}.{number}"
+
+
+def vlan_address(vlan: int, number: int) -> str:
+    """vlan_ip() with its prefix length."""
+    return f"{vlan_ip(vlan, number)}/24"
+
+
 def create_bridges() -> None:
     """The two bridges, up, without spanning tree and without learning delays."""
     process.run(["ip", "link", "set", "lo", "up"])

@@ -59,6 +59,7 @@ class San:
         self._daemon: subprocess.Popen | None = None
         self._next_tid = 1
         self._parents = False
+        self._vlans: dict[int, subprocess.Popen] = {}
 
     def start(self) -> None:
         """Starts tgtd, with all targets that there were."""
@@ -68,6 +69,8 @@ class San:
             "--mode", "sys", "--op", "show", check=False), 10)
         if self._parents:
             self._open_parents_portal()
+        for vlan in self._vlans:
+            self._open_vlan_portal(vlan)
         for target in self.targets.values():
             self._create(target)
 
@@ -86,6 +89,29 @@ class San:
     def _open_parents_portal(self) -> None:
         self._admin("--mode", "portal", "--op", "new", "--param", f"portal={network.PARENTS_SAN_IP}:3260")
 
+    def plug_vlan(self, vlan: int) -> None:
+        """The SAN is in this VLAN too (1..254), at network.vlan_address(vlan, 1). Any number of times."""
+        if vlan in self._vlans:
+            return
+        name, log = f"vlan{vlan}", self.directory / f"vlan{vlan}.log"
+        program = Path(__file__).with_name("vlan_peer.py")
+        self._vlans[vlan] = self.namespace.spawn(["/usr/bin/python3", program, "eth0", str(vlan), name], log)
+        process.wait_until(f"{name} is there", lambda: "ready" in log.read_text(), 10)
+        network.quiet(name, self.namespace.prefix)
+        self.namespace.run(["ip", "address", "add", network.vlan_address(vlan, 1), "dev", name])
+        self.namespace.run(["ip", "link", "set", name, "up"])
+        self._open_vlan_portal(vlan)
+
+    def unplug_vlans(self) -> None:
+        """Undoes plug_vlan()."""
+        for peer in self._vlans.values():
+            process.stop(peer)
+        self._vlans.clear()
+
+    def _open_vlan_portal(self, vlan: int) -> None:
+        portal = f"portal={network.vlan_ip(vlan, 1)}:3260"
+        self._admin("--mode", "portal", "--op", "new", "--param", portal, check=False)  # it may be open
+
     def stop(self) -> None:
         """Kills tgtd at once, as a power failure would: clients see their connections reset."""
         if self._daemon is not None:
@@ -95,6 +121,7 @@ class San:
 
     def close(self) -> None:
         """Ends the SAN."""
+        self.unplug_vlans()
         self.stop()
         self.namespace.close()
 

@@ -202,6 +202,19 @@ static int check_entry(const struct vhd_image *image, uint32_t block, struct vhd
 	const char *what = NULL;
 	char text[224];
 
+	if (overlaps(at, length, 0, VHD_FOOTER_BYTES))
+		what = "the copy of the footer";
+	else if (overlaps(at, length, image->footer.header_offset, VHD_HEADER_BYTES))
+		what = "the header";
+	else if (overlaps(at, length, image->header.table_offset, (uint64_t)image->blocks * 4))
+		what = "the table";
+	if (what) {
+		snprintf(text, sizeof(text),
+			 "offset %" PRIu64 ", table entry %u: its block at %" PRIu64
+			 " lies over %s",
+			 entry_offset(image, block), block, at, what);
+		return note(findings, error, false, text);
+	}
 	if (!range_fits(at, image->bitmap_bytes + block_used(image, block), limit)) {
 		snprintf(text, sizeof(text),
 			 "offset %" PRIu64 ", table entry %u: its block at %" PRIu64
@@ -209,18 +222,7 @@ static int check_entry(const struct vhd_image *image, uint32_t block, struct vhd
 			 entry_offset(image, block), block, at, limit);
 		return note(findings, error, true, text);
 	}
-	if (overlaps(at, length, 0, VHD_FOOTER_BYTES))
-		what = "the copy of the footer";
-	else if (overlaps(at, length, image->footer.header_offset, VHD_HEADER_BYTES))
-		what = "the header";
-	else if (overlaps(at, length, image->header.table_offset, (uint64_t)image->blocks * 4))
-		what = "the table";
-	if (!what)
-		return 0;
-	snprintf(text, sizeof(text),
-		 "offset %" PRIu64 ", table entry %u: its block at %" PRIu64 " lies over %s",
-		 entry_offset(image, block), block, at, what);
-	return note(findings, error, false, text);
+	return 0;
 }
 
 static int compare_sectors(const void *a, const void *b)

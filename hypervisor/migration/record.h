@@ -55,8 +55,9 @@ int migration_record_read(enum migration_side side, const char *id,
  * is durable. */
 int migration_record_write(enum migration_side side, const struct migration_record *record,
 			   bool on_disk);
-/* Has a source's record "aborted" lie ready on disk: where there is no room for it later, it is this
- * one that migration_record_write() puts in place. Goes with the record. Returns 0 or -errno. */
+/* Has a source's record "aborted" lie ready on disk: where there is no room for it later, it is
+ * this one that migration_record_write() puts in place. Goes with the record. Returns 0 or -errno.
+ */
 int migration_record_prepare_abort(const struct migration_record *record);
 /* Gone, and no error where it was not there. */
 int migration_record_remove(enum migration_side side, const char *id);

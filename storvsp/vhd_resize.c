@@ -43,6 +43,8 @@ static int grow_fixed(struct vhd_link *link, uint64_t size)
 	struct vhd_image *image = &link->image;
 	uint64_t old_end = image->footer_offset + VHD_FOOTER_BYTES;
 	uint64_t old = image->footer.size_bytes;
+	/* Some writers leave room before the footer. */
+	uint64_t footer_at = size > image->footer_offset ? size : image->footer_offset;
 	struct vhd_file_facts facts = {0};
 	int rc = 0;
 
@@ -53,7 +55,7 @@ static int grow_fixed(struct vhd_link *link, uint64_t size)
 	if (rc && rc != -EOPNOTSUPP)
 		return rc;
 	change_footer(image, size);
-	rc = write_and_sync(link->file, image->footer_bytes, VHD_FOOTER_BYTES, size);
+	rc = write_and_sync(link->file, image->footer_bytes, VHD_FOOTER_BYTES, footer_at);
 	/* The old footer is the guest's now, and reads as zeroes. */
 	if (rc == 0)
 		rc = link->file->ops->zero(link->file, old,

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -190,7 +191,12 @@ static void on_wake(void *ctx, int fd, uint32_t events)
 static void *run(void *arg)
 {
 	struct iscsi_worker *w = arg;
+	sigset_t broken_pipe;
 
+	/* libiscsi writes to sockets by writev(). */
+	sigemptyset(&broken_pipe);
+	sigaddset(&broken_pipe, SIGPIPE);
+	pthread_sigmask(SIG_BLOCK, &broken_pipe, NULL);
 	event_loop_run(w->loop);
 	/* Here, since what a session keeps of libiscsi is its thread's. */
 	session_destroy(w->session);

@@ -99,7 +99,7 @@ static void iso_image_has_blocks_of_2048_and_takes_no_writes(void **state)
 	struct disk *disk;
 
 	for (int i = 0; i < 2; i++) {
-		assert_int_equal(open_iso(f, identifiers[i], 40 * 2048 + 100, &disk), 0);
+		assert_int_equal(open_iso(f, identifiers[i], UINT64_C(40) * 2048 + 100, &disk), 0);
 		disk_get_info(disk, &info);
 		assert_int_equal(info.block_bytes, 2048);
 		assert_int_equal(info.size_bytes, 41 * 2048);
@@ -108,7 +108,8 @@ static void iso_image_has_blocks_of_2048_and_takes_no_writes(void **state)
 		assert_int_equal(disk_fixture_io(f, disk, DISK_READ, 2048, buffer, 2048), 0);
 		assert_int_equal(buffer[7], disk_fixture_byte(2055));
 		assert_int_equal(disk_fixture_io(f, disk, DISK_READ, 512, buffer, 512), -EINVAL);
-		assert_int_equal(disk_fixture_io(f, disk, DISK_READ, 40 * 2048, buffer, 2048), 0);
+		assert_int_equal(
+			disk_fixture_io(f, disk, DISK_READ, UINT64_C(40) * 2048, buffer, 2048), 0);
 		assert_int_equal(buffer[99], disk_fixture_byte(40 * 2048 + 99));
 		assert_int_equal(buffer[100], 0);
 		assert_int_equal(disk_fixture_io(f, disk, DISK_WRITE, 0, buffer, 2048), -EROFS);

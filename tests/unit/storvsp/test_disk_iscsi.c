@@ -19,12 +19,14 @@
 #include "tests/unit/storvsp/disk_fixture.h"
 #include "tests/unit/test_main.h"
 
-#define LUN_BYTES (1u << 20)
-#define BLOCK	  512u
-#define INITIATOR "iqn.2026-01.org.example:parent"
-#define MANY	  300
-#define CHECK	  0x02
-#define WAIT_MS	  20000u
+#define LUN_BYTES  (1u << 20)
+#define BLOCK	   512u
+#define INITIATOR  "iqn.2026-01.org.example:parent"
+#define MANY	   300u
+#define DATA_BYTES ((size_t)128 * 1024)
+#define WORK_BYTES ((size_t)64 * 1024)
+#define CHECK	   0x02
+#define WAIT_MS	   20000u
 
 struct world {
 	struct disk_fixture *f;
@@ -66,13 +68,14 @@ static void inquire(const struct world *w, const uint8_t *cdb, uint8_t *in, uint
 	static const uint8_t limits[64] = {0, 0xb0, 0, 0x3c, 0, 0, 0, 8, 0, 0, 0, 64, 0, 0, 0, 64,
 					   0, 0,    0, 0,    0, 0, 1, 0, 0, 0, 0, 1,  0, 0, 0, 16};
 	static const uint8_t rotation[64] = {0, 0xb1, 0, 0x3c, 0x1c, 0x20};
+	static const uint8_t name[] = {'L', 'U', 'N', 'A', 'R', ' ', ' ', ' ', 'T'};
 	uint32_t length = 96;
 
 	memset(in, 0, *in_bytes);
 	if (w->no_lun)
 		in[0] = 0x7f;
 	if (cdb[1] == 0)
-		memcpy(in + 8, "LUNAR   TEST            0001", 28);
+		memcpy(in + 8, name, sizeof(name));
 	else if (cdb[2] == 0x83)
 		memcpy(in, id, length = sizeof(id));
 	else if (cdb[2] == 0xb0)
@@ -136,7 +139,10 @@ static uint8_t unit(void *ctx, const uint8_t cdb[16], const uint8_t *out, uint32
 		return 0;
 	case 0x1a:
 		memset(in, 0, *in_bytes);
-		memcpy(in, "\x17\0\0\0\x08\x12\x04", 7); /* caching: WCE */
+		in[0] = 23;
+		in[4] = 0x08; /* caching: WCE */
+		in[5] = 18;
+		in[6] = 0x04;
 		*in_bytes = 24;
 		return 0;
 	case 0x9e:
@@ -305,17 +311,17 @@ static void data_goes_there_and_back(void **state)
 
 	for (uint32_t i = 0; i < 200001; i++)
 		buffer[i] = disk_fixture_byte(i);
-	assert_int_equal(disk_fixture_io(w->f, disk, DISK_WRITE, 8192, buffer, 128 * 1024), 0);
+	assert_int_equal(disk_fixture_io(w->f, disk, DISK_WRITE, 8192, buffer, DATA_BYTES), 0);
 	assert_int_equal(disk_fixture_iov(w->f, disk, DISK_WRITE, true, 512, iov, 2), 0);
 	assert_int_equal(disk_fixture_io(w->f, disk, DISK_FLUSH, 0, NULL, 0), 0);
 	on_target(w, nothing);
-	assert_memory_equal(w->bytes + 8192, buffer, 128 * 1024);
+	assert_memory_equal(w->bytes + 8192, buffer, DATA_BYTES);
 	assert_memory_equal(w->bytes + 512, buffer + 1, 100);
 	assert_memory_equal(w->bytes + 612, buffer + 200, 4096 - 100);
 	assert_int_equal(w->fua_writes, 1);
 	assert_int_equal(w->flushes, 1);
-	assert_int_equal(disk_fixture_io(w->f, disk, DISK_READ, 8192, got, 128 * 1024), 0);
-	assert_memory_equal(got, buffer, 128 * 1024);
+	assert_int_equal(disk_fixture_io(w->f, disk, DISK_READ, 8192, got, DATA_BYTES), 0);
+	assert_memory_equal(got, buffer, DATA_BYTES);
 	disk_close(disk);
 	free(buffer);
 	free(got);
@@ -416,7 +422,8 @@ static void requests_wait_for_a_target_that_is_away(void **state)
 	on_target(w, go_away);
 	for (uint32_t i = 0; i < 20; i++) {
 		memset(buffers[i], (int)i + 1, sizeof(buffers[i]));
-		disk_fixture_start(w->f, disk, DISK_WRITE, i * 4096, buffers[i], 4096, &waited[i]);
+		disk_fixture_start(w->f, disk, DISK_WRITE, i * UINT64_C(4096), buffers[i], 4096,
+				   &waited[i]);
 	}
 	assert_false(disk_fixture_wait(w->f, &waited[0], 300));
 	on_target(w, come_back);
@@ -439,7 +446,8 @@ static void connections_that_break_lose_no_write(void **state)
 
 	for (uint32_t i = 0; i < MANY; i++) {
 		memset(buffers[i], (int)(i % 251) + 1, sizeof(buffers[i]));
-		disk_fixture_start(w->f, disk, DISK_WRITE, i * 2048, buffers[i], 2048, &waited[i]);
+		disk_fixture_start(w->f, disk, DISK_WRITE, i * UINT64_C(2048), buffers[i], 2048,
+				   &waited[i]);
 		if (i % 100 == 50)
 			on_target(w, drop);
 	}
@@ -608,7 +616,7 @@ static void *run_worker(void *arg)
 	struct worker *worker = arg;
 	static _Thread_local struct worker_request requests[64];
 	static _Thread_local struct iovec iov[64];
-	uint8_t *bytes = malloc(64 * 1024);
+	uint8_t *bytes = malloc(WORK_BYTES);
 	struct io_loop *loop;
 
 	if (bytes == NULL || io_loop_create(16, &loop) < 0) {
@@ -620,24 +628,24 @@ static void *run_worker(void *arg)
 		int left = 64;
 		bool writes = round % 2 == 0;
 		if (writes)
-			memset(bytes, (int)worker->base + round, 64 * 1024);
+			memset(bytes, (int)worker->base + round, WORK_BYTES);
 		for (uint32_t i = 0; i < 64; i++) {
 			iov[i] = (struct iovec){bytes + (size_t)i * 1024, 1024};
-			requests[i] =
-				(struct worker_request){{.op = writes ? DISK_WRITE : DISK_READ,
-							 .offset = worker->base * 131072 + i * 1024,
-							 .length = 1024,
-							 .iov = &iov[i],
-							 .iov_count = 1,
-							 .loop = loop,
-							 .done = on_worker_done},
-							&left,
-							&worker->wrong};
+			requests[i] = (struct worker_request){
+				{.op = writes ? DISK_WRITE : DISK_READ,
+				 .offset = worker->base * UINT64_C(131072) + i * UINT64_C(1024),
+				 .length = 1024,
+				 .iov = &iov[i],
+				 .iov_count = 1,
+				 .loop = loop,
+				 .done = on_worker_done},
+				&left,
+				&worker->wrong};
 			disk_submit(worker->disk, &requests[i].request);
 		}
 		while (left > 0)
 			io_loop_run(loop, 1000);
-		for (uint32_t i = 0; i < 64 * 1024; i++)
+		for (uint32_t i = 0; i < WORK_BYTES; i++)
 			worker->wrong += bytes[i] != (uint8_t)(worker->base + (uint32_t)round -
 							       (writes ? 0u : 1u));
 	}

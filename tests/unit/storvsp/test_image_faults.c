@@ -319,7 +319,7 @@ static void misaligned_memory_survives_short_results(void **state)
 	uint8_t *buffer = malloc(65536 + 1);
 	struct disk *disk = open_disk(f);
 
-	kernel.most = 7 * 512;
+	kernel.most = UINT64_C(7) * 512;
 	assert_int_equal(disk_fixture_io(f, disk, DISK_READ, 1024, buffer + 1, 65536), 0);
 	for (uint32_t i = 0; i < 65536; i++)
 		assert_int_equal(buffer[i + 1], disk_fixture_byte(1024 + i));
@@ -445,10 +445,11 @@ static void zeroes_are_written_where_the_file_system_cannot_make_them(void **sta
 	struct disk *disk = open_disk(f);
 
 	kernel.no_modes = FALLOC_FL_ZERO_RANGE | FALLOC_FL_PUNCH_HOLE;
-	assert_int_equal(disk_fixture_io(f, disk, DISK_WRITE_ZEROES, 512, NULL, 700 * 512), 0);
+	assert_int_equal(
+		disk_fixture_io(f, disk, DISK_WRITE_ZEROES, 512, NULL, UINT64_C(700) * 512), 0);
 	assert_file(f, 0, 512, disk_fixture_byte);
-	assert_file(f, 512, 700 * 512, zero_byte);
-	assert_file(f, 701 * 512, SIZE - 701 * 512, disk_fixture_byte);
+	assert_file(f, 512, UINT64_C(700) * 512, zero_byte);
+	assert_file(f, UINT64_C(701) * 512, SIZE - UINT64_C(701) * 512, disk_fixture_byte);
 	assert_int_equal(count_of(FALLOCATE), 1);
 	assert_int_equal(disk_fixture_io(f, disk, DISK_WRITE_ZEROES, 0, NULL, 4096), 0);
 	assert_int_equal(count_of(FALLOCATE), 1); /* it does not ask again */

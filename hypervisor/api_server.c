@@ -219,21 +219,53 @@ static const struct api_route routes[] = {
 	{"/api/v1/vm/migration/resolve", MHD_HTTP_METHOD_PUT, api_answer_migration_resolve},
 	{"/api/v1/vm/save", MHD_HTTP_METHOD_PUT, api_answer_save},
 	{"/api/v1/vm/vlan", MHD_HTTP_METHOD_PUT, api_answer_vlan},
+	{"/api/v1/vm/disks", MHD_HTTP_METHOD_GET, api_answer_disks},
+	{"/api/v1/vm/disks", MHD_HTTP_METHOD_PUT, api_answer_disk_add},
+	{"/api/v1/vm/disks/*", MHD_HTTP_METHOD_DELETE, api_answer_disk_remove},
+	{"/api/v1/vm/disks/*/medium", MHD_HTTP_METHOD_PUT, api_answer_disk_insert},
+	{"/api/v1/vm/disks/*/medium", MHD_HTTP_METHOD_DELETE, api_answer_disk_eject},
+	{"/api/v1/vm/disks/*/size", MHD_HTTP_METHOD_PUT, api_answer_disk_resize},
 };
+
+/* Whether a URL is the route's, whose "*" goes to item. */
+static bool url_matches(const char *url, const char *pattern, char item[API_ITEM_BYTES])
+{
+	const char *star = strchr(pattern, '*');
+	size_t head = star ? (size_t)(star - pattern) : 0, length;
+
+	if (!star)
+		return strcmp(url, pattern) == 0;
+	if (strncmp(url, pattern, head) != 0)
+		return false;
+	length = strcspn(url + head, "/");
+	if (length == 0 || length >= API_ITEM_BYTES || strcmp(url + head + length, star + 1) != 0)
+		return false;
+	memcpy(item, url + head, length);
+	item[length] = '\0';
+	return true;
+}
 
 /* Finds the route; NULL after an error was queued, with its result. */
 static const struct api_route *find_route(struct MHD_Connection *connection, const char *url,
-					  const char *method, enum MHD_Result *result)
+					  const char *method, char item[API_ITEM_BYTES],
+					  enum MHD_Result *result)
 {
+	char allow[32] = "";
+	size_t used = 0;
+
 	for (size_t i = 0; i < ARRAY_LENGTH(routes); i++) {
-		if (strcmp(url, routes[i].url) != 0)
+		if (!url_matches(url, routes[i].url, item))
 			continue;
 		if (strcmp(method, routes[i].method) == 0)
 			return &routes[i];
+		used += (size_t)snprintf(allow + used, sizeof(allow) - used, "%s%s",
+					 used ? ", " : "", routes[i].method);
+	}
+	if (used) {
 		*result = reply_json(connection, MHD_HTTP_METHOD_NOT_ALLOWED,
 				     json_pack("{s{ss ss+}}", "error", "code", "method_not_allowed",
-					       "message", "use the method ", routes[i].method),
-				     routes[i].method);
+					       "message", "use the method ", allow),
+				     allow);
 		return NULL;
 	}
 	*result = api_reply_error(connection, MHD_HTTP_NOT_FOUND, "not_found",
@@ -248,7 +280,8 @@ static enum MHD_Result begin_request(struct MHD_Connection *connection, const ch
 	const char *length = MHD_lookup_connection_value(connection, MHD_HEADER_KIND,
 							 MHD_HTTP_HEADER_CONTENT_LENGTH);
 	enum MHD_Result result = MHD_NO;
-	const struct api_route *route = find_route(connection, url, method, &result);
+	char item[API_ITEM_BYTES] = "";
+	const struct api_route *route = find_route(connection, url, method, item, &result);
 	struct api_request *request;
 
 	if (!route)
@@ -264,6 +297,7 @@ static enum MHD_Result begin_request(struct MHD_Connection *connection, const ch
 	if (!request)
 		return MHD_NO;
 	request->route = route;
+	memcpy(request->item, item, sizeof(item));
 	*request_state = request;
 	return MHD_YES;
 }

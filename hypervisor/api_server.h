@@ -24,6 +24,7 @@
 
 #include "hypervisor/migration/migration.h"
 #include "hypervisor/vm.h"
+#include "hypervisor/vm_disks.h"
 
 struct api_server;
 
@@ -50,6 +51,17 @@ struct api_server_ops {
 	/* As vm_vlan_change(). NULL: this VM's VLANs are fixed. */
 	int (*set_vlan)(void *ctx, uint32_t nic, const struct vlan_config *vlan, bool *stored,
 			struct vm_error *error);
+
+	/* ---- disks, as vm_disks.h has them; all of them NULL: they are fixed ---- */
+
+	int (*add_disk)(void *ctx, const struct vm_disk_config *config,
+			struct vm_disks_result *result, struct vm_error *error);
+	int (*remove_disk)(void *ctx, uint32_t controller, uint32_t lun,
+			   struct vm_disks_result *result, struct vm_error *error);
+	int (*change_medium)(void *ctx, uint32_t controller, uint32_t lun, const char *path,
+			     struct vm_disks_result *result, struct vm_error *error);
+	int (*resize_disk)(void *ctx, uint32_t controller, uint32_t lun, uint64_t bytes,
+			   struct vm_disks_result *result, struct vm_error *error);
 
 	/* ---- moves; all of them NULL: a VM that cannot be moved ---- */
 

@@ -13,9 +13,12 @@
 
 struct api_route;
 
+#define API_ITEM_BYTES 16
+
 /* A request while its body arrives. */
 struct api_request {
 	const struct api_route *route;
+	char item[API_ITEM_BYTES]; /* what stands in the place of the route's "*" */
 	size_t length;
 	char body[API_SERVER_MAX_BODY_BYTES];
 };
@@ -30,7 +33,7 @@ typedef enum MHD_Result (*api_answer_fn)(const struct api_vm *vm, struct MHD_Con
 					 const struct api_request *request);
 
 struct api_route {
-	const char *url;
+	const char *url; /* a "*" stands for one part */
 	const char *method;
 	api_answer_fn answer;
 };
@@ -61,6 +64,18 @@ enum MHD_Result api_answer_migration_resolve(const struct api_vm *vm,
 					     const struct api_request *request);
 enum MHD_Result api_answer_vlan(const struct api_vm *vm, struct MHD_Connection *connection,
 				const struct api_request *request);
+enum MHD_Result api_answer_disks(const struct api_vm *vm, struct MHD_Connection *connection,
+				 const struct api_request *request);
+enum MHD_Result api_answer_disk_add(const struct api_vm *vm, struct MHD_Connection *connection,
+				    const struct api_request *request);
+enum MHD_Result api_answer_disk_remove(const struct api_vm *vm, struct MHD_Connection *connection,
+				       const struct api_request *request);
+enum MHD_Result api_answer_disk_insert(const struct api_vm *vm, struct MHD_Connection *connection,
+				       const struct api_request *request);
+enum MHD_Result api_answer_disk_eject(const struct api_vm *vm, struct MHD_Connection *connection,
+				      const struct api_request *request);
+enum MHD_Result api_answer_disk_resize(const struct api_vm *vm, struct MHD_Connection *connection,
+				       const struct api_request *request);
 enum MHD_Result api_answer_save(const struct api_vm *vm, struct MHD_Connection *connection,
 				const struct api_request *request);
 

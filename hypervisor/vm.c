@@ -86,6 +86,8 @@ static void timers_cancel(struct vm *vm)
 {
 	event_timer_cancel(vm->stop_deadline);
 	vm->stop_deadline = NULL;
+	event_timer_cancel(vm->move.again);
+	vm->move.again = NULL;
 	event_timer_cancel(vm->order);
 	vm->order = NULL;
 }
@@ -292,9 +294,9 @@ int vm_request_stop(struct vm *vm, bool force, uint32_t deadline_ms)
 		vm->move.stop_after = true;
 		return 0;
 	}
-	if (vm->state != VM_STATE_RUNNING)
+	if (vm->state != VM_STATE_RUNNING && !vm->move.again)
 		return -EINVAL;
-	if (force)
+	if (force || vm->move.again) /* a guest that rests until its disks are back hears nothing */
 		return order_give(vm, false);
 	if (deadline_ms == 0)
 		deadline_ms = VM_STOP_DEADLINE_MS;

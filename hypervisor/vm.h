@@ -190,6 +190,7 @@ int vm_receive(struct vm *vm, struct vm_error *error);
 struct guest_memory *vm_get_memory(struct vm *vm);
 int vm_restore(struct vm *vm, struct state_reader *reader, migration_done_fn done, void *done_ctx);
 int vm_go(struct vm *vm, bool announce, struct vm_error *error);
+void vm_check_disks(struct vm *vm, struct state_reader *disks, struct migration_check *findings);
 void vm_inject(struct vm *vm, uint32_t nic, const void *frame, size_t length);
 
 /* What the program should exit with: EXIT_OK after a stop, a move or a save, EXIT_GUEST_CRASHED or

@@ -106,6 +106,13 @@ const char *vm_console_kind_name(enum vm_console_kind kind);
 void vm_config_controller_id(const char *vm_name, uint32_t controller, uint8_t id[16]);
 /* Of a unit: see vm_disk_config.unit_id. */
 void vm_config_unit_id(const char *vm_name, uint32_t controller, uint32_t lun, uint8_t id[16]);
+/*
+ * One entry of `disks`, as a JSON object with its keys (which is YAML): the same checks, *disk is
+ * freed by vm_disk_config_fini(). A missing lun is 0. Returns 0, or -EINVAL with one line in
+ * message, "KEY: what is wrong", or -ENOMEM.
+ */
+int vm_disk_config_parse(const char *json, struct vm_disk_config *disk, char *message,
+			 size_t message_bytes);
 /* Deep copy; 0 or -ENOMEM. The copy is freed by vm_disk_config_fini(). */
 int vm_disk_config_copy(const struct vm_disk_config *from, struct vm_disk_config *to);
 void vm_disk_config_fini(struct vm_disk_config *disk);

@@ -6,6 +6,7 @@
 #include "hypervisor/vm_config_internal.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -98,18 +99,6 @@ static int read_place(struct config_parse *parse, const struct raw_disk *raw,
 	return config_complain(parse, "missing; give the image's path, or a url");
 }
 
-static bool format_parse(const char *name, enum disk_format *format)
-{
-	static const char *const names[] = {"auto", "raw", "vhd", "iso", "iscsi"};
-
-	for (int i = DISK_FORMAT_AUTO; i <= DISK_FORMAT_ISCSI; i++)
-		if (strcmp(name, names[i]) == 0) {
-			*format = (enum disk_format)i;
-			return true;
-		}
-	return false;
-}
-
 static int read_format(struct config_parse *parse, const struct raw_disk *raw,
 		       struct vm_disk_config *disk)
 {
@@ -118,7 +107,7 @@ static int read_format(struct config_parse *parse, const struct raw_disk *raw,
 	bool iso;
 
 	parse->key = "format";
-	if (raw->format && !format_parse(raw->format, &format)) {
+	if (raw->format && !disk_format_parse(raw->format, &format)) {
 		config_quote(shown, sizeof(shown), raw->format);
 		return config_complain(
 			parse, "'%s' is not a format; give auto, raw, vhd, iso or iscsi", shown);
@@ -264,6 +253,49 @@ int config_convert_disks(struct config_parse *parse, const struct raw_disk *raw,
 	for (size_t i = 0; rc == 0 && i < count; i++)
 		for (size_t j = 0; rc == 0 && j < i; j++)
 			rc = check_pair(parse, config, j, i);
+	return rc;
+}
+
+/* ---- one of its own ---- */
+
+/* "disk:4: disks[0].path: what" → "path: what" */
+static void message_shorten(char *message)
+{
+	static const char head[] = "disks[0].";
+	const char *rest = strstr(message, head);
+
+	if (!rest)
+		rest = strstr(message, "disks: ");
+	if (rest)
+		memmove(message, rest + (rest[5] == '[' ? sizeof(head) - 1 : 0),
+			strlen(rest) - (rest[5] == '[' ? sizeof(head) - 1 : 0) + 1);
+}
+
+int vm_disk_config_parse(const char *json, struct vm_disk_config *disk, char *message,
+			 size_t message_bytes)
+{
+	static const char rest[] = "name: disk\nmemory: 64M\nkernel: /k\ndisks: [";
+	size_t size = sizeof(rest) + strlen(json) + 2;
+	struct vm_config *config = NULL;
+	char *text = malloc(size);
+	int rc;
+
+	if (!text)
+		return -ENOMEM;
+	snprintf(text, size, "%s%s]", rest, json);
+	rc = vm_config_parse("disk", text, strlen(text), &config, message, message_bytes);
+	free(text);
+	if (rc) {
+		message_shorten(message);
+		return rc;
+	}
+	if (config->disk_count != 1) {
+		snprintf(message, message_bytes, "give one disk");
+		rc = -EINVAL;
+	} else {
+		rc = vm_disk_config_copy(&config->disks[0], disk);
+	}
+	vm_config_free(config);
 	return rc;
 }
 

@@ -23,6 +23,7 @@ struct vm_move {
 	bool stop_after;		 /* where it does not succeed */
 	bool moved;			 /* how it ended, for the loop's next round */
 	struct event_timer *over;
+	struct event_timer *again; /* takes the disks back, where another still has one */
 	/* pause_and_save() under way: */
 	struct state_writer *writer; /* NULL: nobody wants it any more */
 	migration_done_fn done;

@@ -24,6 +24,8 @@
 /* Of the VM itself; all else is the partition's. */
 #define VM_TAG STATE_TAG('V', 'M', '_', '_')
 
+#define DISKS_AGAIN_MS 500
+
 /* ---- ops of the source ---- */
 
 static struct guest_memory *source_get_memory(void *ctx)
@@ -72,6 +74,11 @@ static int source_save_portals(void *ctx, struct state_writer *writer)
 
 	vm_portals_save(portals, count, writer);
 	return writer->error;
+}
+
+static int source_save_disks(void *ctx, struct state_writer *writer)
+{
+	return vm_storage_describe(((struct vm *)ctx)->storage, writer);
 }
 
 static int state_write(struct vm *vm, struct state_writer *writer, struct vm_error *error)
@@ -133,14 +140,39 @@ static int source_pause_and_save(void *ctx, struct state_writer *writer, migrati
 	return result;
 }
 
+static int source_release(void *ctx, struct vm_error *error)
+{
+	struct vm *vm = ctx;
+
+	if (vm->state != VM_STATE_PAUSED)
+		return vm_error_set(error, EXIT_INTERNAL, -EBUSY, "the VM is %s",
+				    vm_state_name(vm->state));
+	return vm_storage_release(vm->storage, error);
+}
+
+static void resume_try(void *ctx)
+{
+	struct vm *vm = ctx;
+	struct vm_error error;
+
+	vm->move.again = NULL;
+	if (vm_storage_reopen(vm->storage, &error)) {
+		log_error_limited("%s: it rests until it has its disks again: %s", vm->config->name,
+				  error.message);
+		if (event_loop_after_ms(vm->loop, DISKS_AGAIN_MS, resume_try, vm, &vm->move.again))
+			log_error("%s: out of memory: it rests for good", vm->config->name);
+		return;
+	}
+	partition_resume(vm->partition);
+	vm_set_state(vm, VM_STATE_RUNNING);
+}
+
 static void source_resume(void *ctx)
 {
 	struct vm *vm = ctx;
 
-	if (vm->state != VM_STATE_PAUSED || vm->move.departed)
-		return;
-	partition_resume(vm->partition);
-	vm_set_state(vm, VM_STATE_RUNNING);
+	if (vm->state == VM_STATE_PAUSED && !vm->move.departed && !vm->move.again)
+		resume_try(vm);
 }
 
 static void source_depart(void *ctx, migration_late_frame_fn fn, void *fn_ctx)
@@ -160,7 +192,9 @@ static const struct migration_source_vm_ops source_ops = {
 	.get_definition = source_get_definition,
 	.save_cpu = source_save_cpu,
 	.save_portals = source_save_portals,
+	.save_disks = source_save_disks,
 	.pause_and_save = source_pause_and_save,
+	.release = source_release,
 	.resume = source_resume,
 	.depart = source_depart,
 };
@@ -400,13 +434,22 @@ int vm_go(struct vm *vm, bool announce, struct vm_error *error)
 	result = vm_storage_reopen(vm->storage, error);
 	if (!result)
 		result = partition_go(vm->partition, announce, error);
-	if (result)
+	if (result) {
+		struct vm_error ignored;
+
+		(void)vm_storage_release(vm->storage, &ignored); /* the source wants them back */
 		return result;
+	}
 	vm->started_ns = monotonic_ns();
 	log_info("%s: running here now: %u VPs, %llu MiB", vm->config->name, vm->config->vps,
 		 (unsigned long long)(vm->config->memory_bytes >> 20));
 	vm_set_state(vm, VM_STATE_RUNNING);
 	return 0;
+}
+
+void vm_check_disks(struct vm *vm, struct state_reader *disks, struct migration_check *findings)
+{
+	vm_storage_check(vm->storage, disks, findings);
 }
 
 void vm_inject(struct vm *vm, uint32_t nic, const void *frame, size_t length)

@@ -11,6 +11,7 @@
 
 #include "base/bytes.h"
 #include "hypervisor/migration/report.h"
+#include "hypervisor/vm_report_disks.h"
 
 /* A path may be any bytes; JSON must be UTF-8. */
 static json_t *utf8_text(const char *text)
@@ -113,7 +114,7 @@ json_t *vm_report_json(const struct vm_config *config, const struct vm_status *s
 			  (json_int_t)status->vmbus_gpadls);
 	guest = json_pack("{so sb}", "heartbeat", text_or_null(status->heartbeat), "shutdown_ready",
 			  status->shutdown_ready);
-	return json_pack("{ss ss so so so sI sI sb sI sI so so so so so so so}", "name",
+	return json_pack("{ss ss so so so sI sI sb sI sI so so so so so so so so so}", "name",
 			 config->name, "state", state, "reason", text_or_null(status->reason),
 			 "engine", text_or_null(status->engine), "pid",
 			 status->pid ? json_integer(status->pid) : json_null(), "vps",
@@ -122,7 +123,9 @@ json_t *vm_report_json(const struct vm_config *config, const struct vm_status *s
 			 "reboots", (json_int_t)status->reboots, "kernel",
 			 text_or_null(config->kernel), "initrd", text_or_null(config->initrd),
 			 "cmdline", utf8_text(config->cmdline), "console", console, "vmbus", vmbus,
-			 "guest", guest, "nics", nics);
+			 "guest", guest, "nics", nics, "disks",
+			 vm_report_disks_json(config, status), "disk_controllers",
+			 vm_report_controllers_json(status));
 }
 
 static void write_head(FILE *out, const char *name, const char *type, const char *help)
@@ -221,6 +224,7 @@ char *vm_report_metrics(const struct vm_config *config, const struct vm_status *
 		  status->heartbeat && strcmp(status->heartbeat, "ok") == 0);
 	if (config->nic_count)
 		write_nics(out, config, status);
+	vm_report_disks_metrics(out, config->name, status);
 	migration_report_metrics(out, config->name, migration);
 	failed = ferror(out) != 0;
 	if (fclose(out) != 0 || failed) {

@@ -19,6 +19,7 @@
 #include "hypervisor/migration/resolve.h"
 #include "hypervisor/vm.h"
 #include "hypervisor/vm_check.h"
+#include "hypervisor/vm_disks.h"
 #include "hypervisor/vm_lock.h"
 #include "hypervisor/vm_log.h"
 #include "hypervisor/vm_paths.h"
@@ -85,6 +86,47 @@ static int api_set_vlan(void *ctx, uint32_t nic, const struct vlan_config *vlan,
 	return vm_vlan_change(&target, nic, vlan, stored, error);
 }
 
+static struct vm_disks_target disks_target(struct vm_worker *worker)
+{
+	return (struct vm_disks_target){
+		.vm = worker->vm,
+		.definition = &worker->definition,
+		.definition_bytes = &worker->definition_bytes,
+	};
+}
+
+static int api_add_disk(void *ctx, const struct vm_disk_config *config,
+			struct vm_disks_result *result, struct vm_error *error)
+{
+	const struct vm_disks_target target = disks_target(ctx);
+
+	return vm_disks_add(&target, config, result, error);
+}
+
+static int api_remove_disk(void *ctx, uint32_t controller, uint32_t lun,
+			   struct vm_disks_result *result, struct vm_error *error)
+{
+	const struct vm_disks_target target = disks_target(ctx);
+
+	return vm_disks_remove(&target, controller, lun, result, error);
+}
+
+static int api_change_medium(void *ctx, uint32_t controller, uint32_t lun, const char *path,
+			     struct vm_disks_result *result, struct vm_error *error)
+{
+	const struct vm_disks_target target = disks_target(ctx);
+
+	return vm_disks_change_medium(&target, controller, lun, path, result, error);
+}
+
+static int api_resize_disk(void *ctx, uint32_t controller, uint32_t lun, uint64_t bytes,
+			   struct vm_disks_result *result, struct vm_error *error)
+{
+	const struct vm_disks_target target = disks_target(ctx);
+
+	return vm_disks_resize(&target, controller, lun, bytes, result, error);
+}
+
 static int api_migrate(void *ctx, const struct migration_options *options, struct vm_error *error)
 {
 	return vm_migrate(((struct vm_worker *)ctx)->vm, options, error);
@@ -131,6 +173,10 @@ static const struct api_server_ops worker_api_ops = {
 	.stop = api_stop,
 	.reboot = api_reboot,
 	.set_vlan = api_set_vlan,
+	.add_disk = api_add_disk,
+	.remove_disk = api_remove_disk,
+	.change_medium = api_change_medium,
+	.resize_disk = api_resize_disk,
 	.migrate = api_migrate,
 	.save = api_save,
 	.cancel_migration = api_cancel_migration,
@@ -325,6 +371,12 @@ static int target_check(void *ctx, struct state_reader *portals, struct migratio
 			      worker, &worker->check);
 }
 
+static void target_check_disks(void *ctx, struct state_reader *disks,
+			       struct migration_check *findings)
+{
+	vm_check_disks(((struct vm_worker *)ctx)->vm, disks, findings);
+}
+
 static struct guest_memory *target_get_memory(void *ctx)
 {
 	return vm_get_memory(((struct vm_worker *)ctx)->vm);
@@ -358,6 +410,7 @@ static const struct migration_target_vm_ops target_ops = {
 	.make = target_make,
 	.check_cpu = target_check_cpu,
 	.check = target_check,
+	.check_disks = target_check_disks,
 	.get_memory = target_get_memory,
 	.restore = target_restore,
 	.go = target_go,

@@ -53,6 +53,8 @@ static const char *item_of_error(enum exit_code code)
 		return "memory";
 	case EXIT_NO_SWITCH:
 		return "switch";
+	case EXIT_NO_DISK:
+		return "disk";
 	case EXIT_EXISTS:
 	case EXIT_STATE:
 		return "name";

@@ -26,6 +26,7 @@
 #define PAUSE_MS	10000
 #define LOOP_MS		5000
 #define SEND_MS		10000
+#define RELEASE_MS	10000
 #define DONE_MS		5000
 #define FAIL_MS		200
 #define QUERY_MS	3000
@@ -44,6 +45,13 @@ static int vm_resume(void *ctx, struct vm_error *error)
 	(void)error;
 	source->ops->resume(source->ctx);
 	return 0;
+}
+
+static int vm_release(void *ctx, struct vm_error *error)
+{
+	struct source *source = ctx;
+
+	return source->ops->release ? source->ops->release(source->ctx, error) : 0;
 }
 
 /* ---- records ---- */
@@ -296,7 +304,8 @@ static int stopped_run(struct source *source, struct migration_pause *pause, uin
 	source->status.restore_ms = restore_ms;
 	pthread_mutex_unlock(&source->lock);
 	migration_step_hold(MIGRATION_STEP_SOURCE_READY, &source->cancelled);
-	return commit(source, stopped_ns, error);
+	rc = migration_call(source->caller, vm_release, source, error, deadline_in_ms(RELEASE_MS));
+	return rc ? rc : commit(source, stopped_ns, error);
 }
 
 int source_hand_over(struct source *source, struct vm_error *error)

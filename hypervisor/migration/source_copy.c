@@ -84,6 +84,18 @@ static int portals_write(struct source *source, struct state_writer *writer)
 	return rc;
 }
 
+static int disks_write(struct source *source, struct state_writer *writer)
+{
+	int rc;
+
+	if (!source->ops->save_disks)
+		return 0;
+	state_begin(writer, MIGRATION_TAG_DISKS, 1, STATE_SKIPPABLE);
+	rc = source->ops->save_disks(source->ctx, writer);
+	state_end(writer);
+	return rc;
+}
+
 /* On the loop. */
 static int hello_make(void *ctx, struct vm_error *error)
 {
@@ -129,6 +141,7 @@ static int hello_make(void *ctx, struct vm_error *error)
 	rc = source->ops->save_cpu(source->ctx, call->writer);
 	state_end(call->writer);
 	rc = rc ? rc : portals_write(source, call->writer);
+	rc = rc ? rc : disks_write(source, call->writer);
 	rc = rc ? rc : state_writer_result(call->writer);
 	return rc ? vm_error_set(error, EXIT_INTERNAL, rc, "cannot describe %s: %s",
 				 source->vm_name, strerror(-rc))

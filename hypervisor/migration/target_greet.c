@@ -178,6 +178,26 @@ static void nics_check(struct target *target)
 				    target->nic_findings.findings[i].text);
 }
 
+static int disk_check_run(void *ctx, struct vm_error *error)
+{
+	struct target *target = ctx;
+
+	(void)error;
+	target->ops->check_disks(target->ctx, &target->hello.disks, &target->check);
+	return 0;
+}
+
+static void disks_check(struct target *target)
+{
+	struct vm_error error = {0};
+
+	if (target->ops->check_disks && migration_call(target->caller, disk_check_run, target,
+						       &error, deadline_in_ms(CHECK_MS)))
+		migration_check_add(&target->check, MIGRATION_NOTES, "disk",
+				    "the VM's disks on the destination could not be checked: %s",
+				    error.message);
+}
+
 static void checks_run(struct target *target)
 {
 	struct deadline deadline = deadline_in_ms(DEPARTING_MS);
@@ -204,6 +224,7 @@ static void checks_run(struct target *target)
 	}
 	memory_check(target);
 	nics_check(target);
+	disks_check(target);
 }
 
 /* ---- the answer ---- */

@@ -40,11 +40,18 @@ struct migration_source_vm_ops {
 	/* [loop] One section about the iSCSI portals that its NICs were seen to talk to, for the
 	 * other's check(). May be NULL: nothing is known. */
 	int (*save_portals)(void *ctx, struct state_writer *writer);
+	/* [loop] Likewise sections about its disks, for the other's check_disks(). May be NULL. */
+	int (*save_disks)(void *ctx, struct state_writer *writer);
 	/* [loop] Asynchronous: stops the VM and writes its state; done from the loop. With status 0
 	 * the VM rests until resume() or depart(); otherwise it runs on. */
 	int (*pause_and_save)(void *ctx, struct state_writer *writer, migration_done_fn done,
 			      void *done_ctx);
-	/* [loop] The move was given up: the VM runs on. */
+	/* [loop] After pause_and_save(), once the destination has everything: lets go of what one
+	 * host alone may have, the disks. May be NULL. 0 or -errno with *error: then resume()
+	 * follows. */
+	int (*release)(void *ctx, struct vm_error *error);
+	/* [loop] The move was given up: the VM takes back what it let go of, and runs on. Where
+	 * another still has it the VM rests until it can be had. */
 	void (*resume)(void *ctx);
 	/* [loop] The destination has it: frames that come late go to fn until end. */
 	void (*depart)(void *ctx, migration_late_frame_fn fn, void *fn_ctx);
@@ -64,12 +71,17 @@ struct migration_target_vm_ops {
 	 * what save_portals() wrote (its section), or NULL; both valid until done. May be NULL. */
 	int (*check)(void *ctx, struct state_reader *portals, struct migration_check *findings,
 		     migration_done_fn done, void *done_ctx);
+	/* [loop] After make: whether the VM's disks here are those of the source, which has them
+	 * now; adds to *findings. disks: what save_disks() wrote. May be NULL. */
+	void (*check_disks)(void *ctx, struct state_reader *disks,
+			    struct migration_check *findings);
 	/* Any thread, after make. */
 	struct guest_memory *(*get_memory)(void *ctx);
 	/* [loop] Asynchronous; all memory is there. With status 0 the VM could run at once. */
 	int (*restore)(void *ctx, struct state_reader *reader, migration_done_fn done,
 		       void *done_ctx);
-	/* [loop] Runs it. announce: it came from another host. */
+	/* [loop] Takes what the source let go of, and runs it. announce: it came from another host.
+	 * Where it fails nothing is kept of what was taken. */
 	int (*go)(void *ctx, bool announce, struct vm_error *error);
 	/* [loop] A late frame from the source. */
 	void (*inject)(void *ctx, uint32_t nic, const void *frame, size_t length);

@@ -138,6 +138,7 @@ int migration_hello_read(const void *payload, size_t length, struct migration_he
 	*hello = (struct migration_hello){0};
 	state_reader_init(&hello->cpu, "", 0);
 	state_reader_init(&hello->portals, "", 0);
+	state_reader_init(&hello->disks, "", 0);
 	state_reader_init(&reader, payload, length);
 	while ((rc = state_next(&reader, &section)) == 1) {
 		switch (section.tag) {
@@ -160,6 +161,10 @@ int migration_hello_read(const void *payload, size_t length, struct migration_he
 			break;
 		case MIGRATION_TAG_PORTALS:
 			hello->portals = section;
+			rc = 0;
+			break;
+		case MIGRATION_TAG_DISKS:
+			hello->disks = section;
 			rc = 0;
 			break;
 		default:

@@ -36,10 +36,11 @@ struct migration_hello {
 	size_t definition_length;
 	struct state_reader cpu;     /* what save_cpu() wrote */
 	struct state_reader portals; /* what save_portals() wrote; empty where nothing */
+	struct state_reader disks;   /* what save_disks() wrote; empty where nothing */
 };
 
 /* Begins HELLO: everything but what follows it. Then state_begin(MIGRATION_TAG_CPU), save_cpu(),
- * state_end(), and the same for portals. */
+ * state_end(), and the same for portals and disks. */
 void migration_hello_write(struct state_writer *writer, const struct migration_hello *hello);
 /* Returns 0; -EPROTO: malformed; -EOPNOTSUPP: of a protocol that is not spoken here. hello points
  * into the payload. */
@@ -47,6 +48,7 @@ int migration_hello_read(const void *payload, size_t length, struct migration_he
 
 #define MIGRATION_TAG_CPU     STATE_TAG('C', 'P', 'U', '_')
 #define MIGRATION_TAG_PORTALS STATE_TAG('P', 'R', 'T', '_')
+#define MIGRATION_TAG_DISKS   STATE_TAG('D', 'S', 'K', '_')
 
 /* Findings, as a payload (REFUSE) or the first part of one (ACCEPT). */
 void migration_findings_write(struct state_writer *writer, const struct migration_check *check);

@@ -255,7 +255,8 @@ static void get_tells_configuration_and_status(void **state)
 		"\"tx_spoofed\": 0, "
 		"\"tx_malformed\": 0, \"rx_packets\": 0, \"rx_bytes\": 1099511627776, "
 		"\"rx_dropped\": 0, \"tx_vlan\": 0, \"rx_vlan\": 0}, "
-		"\"vlan\": {\"mode\": \"default\"}}]}";
+		"\"vlan\": {\"mode\": \"default\"}}], "
+		"\"disks\": [], \"disk_controllers\": []}";
 	struct fixture *f = *state;
 	json_t *told, *wanted;
 	const char *body;

@@ -24,6 +24,7 @@
 
 #include <jansson.h>
 
+#include "base/bytes.h"
 #include "base/deadline.h"
 #include "base/exit_code.h"
 #include "hypervisor/vm_lock.h"
@@ -50,7 +51,8 @@ struct host {
 
 static struct {
 	char dir[32];
-	char definition[64];
+	char definition[96];
+	char image[64]; /* the VM's disk, which both hosts see */
 	struct host a;
 	struct host b;
 	pid_t vmwp;    /* started on a */
@@ -310,10 +312,29 @@ static void guest_is_well(const struct host *host)
 
 /* ---- fixture ---- */
 
+static void definition_write(const char *path, bool disk)
+{
+	FILE *file = fopen(path, "we");
+
+	assert_non_null(file);
+	fprintf(file, "name: vm0\nvps: 2\nmemory: 64M\nkernel: %s/vmlinuz\n", bench.dir);
+	if (disk)
+		fprintf(file, "disks:\n  - path: %s\n", bench.image);
+	fclose(file);
+}
+
+static int image_make(const char *path)
+{
+	int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	int rc = fd < 0 ? -1 : ftruncate(fd, 1 << 20);
+
+	close(fd);
+	return rc;
+}
+
 static int setup(void **state)
 {
 	char kernel[PATH_SIZE];
-	FILE *file;
 
 	(void)state;
 	memset(&bench, 0, sizeof(bench));
@@ -330,12 +351,12 @@ static int setup(void **state)
 	*strrchr(bench.definition, '/') = '\0';
 	mkdir(bench.definition, 0755);
 	bench.definition[strlen(bench.definition)] = '/';
-	file = fopen(bench.definition, "we");
-	if (!file)
+	snprintf(bench.image, sizeof(bench.image), "%s/shared.img", bench.dir);
+	if (image_make(bench.image))
 		return -1;
-	fprintf(file, "name: vm0\nvps: 2\nmemory: 64M\nkernel: %s\n", kernel);
-	fclose(file);
+	definition_write(bench.definition, true);
 	setenv("FAKE_GUEST_PAGES", "4096", 1);
+	setenv("LUNAR_INCOMING_DIRS", bench.dir, 1);
 	bench.vmwp = vmwp_spawn(&bench.a, "--config", bench.definition);
 	await_text(&bench.a, vm_state, "running");
 	return guest_step(&bench.a) > 0 ? 0 : -1;
@@ -356,6 +377,41 @@ static int teardown(void **state)
 	tls_fixture_remove();
 	snprintf(command, sizeof(command), "rm -rf %s", bench.dir);
 	return system(command);
+}
+
+/* Whether somebody would write the image. */
+static bool image_is_held(void)
+{
+	struct flock lock = {.l_type = F_RDLCK};
+	int fd = open(bench.image, O_RDWR | O_CLOEXEC);
+
+	assert_true(fd >= 0);
+	assert_int_equal(fcntl(fd, F_OFD_GETLK, &lock), 0);
+	close(fd);
+	return lock.l_type != F_UNLCK;
+}
+
+/* "" where there is no such disk. */
+static const char *disk_text(const struct host *host, size_t index, const char *member)
+{
+	static char answer[ANSWER_SIZE], text[256];
+	json_t *json;
+
+	text[0] = '\0';
+	if (api_call(host, "GET", "/api/v1/vm/disks", "", answer) != 200)
+		return text;
+	json = json_loads(answer, 0, NULL);
+	snprintf(text, sizeof(text), "%s",
+		 json_string_value(json_object_get(
+			 json_array_get(json_object_get(json, "disks"), index), member))
+			 ?: "");
+	json_decref(json);
+	return text;
+}
+
+static const char *first_disk_state(const struct host *host)
+{
+	return disk_text(host, 0, "state");
 }
 
 static bool lock_is_held(const struct host *host)
@@ -382,6 +438,8 @@ static void a_vm_moves_and_its_memory_is_right(void **state)
 	snprintf(definition, sizeof(definition), "%s/vms/vm0.yaml", bench.b.state);
 	assert_int_equal(access(definition, F_OK), 0);
 	assert_string_equal(move_phase(&bench.b), "done");
+	assert_string_equal(first_disk_state(&bench.b), "ready");
+	assert_true(image_is_held());
 }
 
 static void a_vm_moves_there_and_back_at_once(void **state)
@@ -411,6 +469,7 @@ static void a_saved_vm_goes_on_elsewhere(void **state)
 	await_text(&bench.b, vm_state, "running");
 	assert_true(guest_step(&bench.b) >= before);
 	guest_is_well(&bench.b);
+	assert_true(image_is_held());
 }
 
 static void a_name_is_held_once(void **state)
@@ -428,9 +487,13 @@ static void a_name_is_held_once(void **state)
 
 static void a_host_that_runs_the_name_already_refuses_it(void **state)
 {
-	pid_t other = vmwp_spawn(&bench.b, "--config", bench.definition);
+	char plain[PATH_SIZE];
+	pid_t other;
 
 	(void)state;
+	snprintf(plain, sizeof(plain), "%s/plain.yaml", bench.dir);
+	definition_write(plain, false);
+	other = vmwp_spawn(&bench.b, "--config", plain);
 	await_text(&bench.b, vm_state, "running");
 	migrate(&bench.a, &bench.b, "");
 	await_text(&bench.a, move_phase, "failed");
@@ -572,6 +635,187 @@ static void a_signal_drops_what_is_on_its_way_here(void **state)
 	guest_is_well(&bench.a);
 }
 
+/* ---- disks ---- */
+
+static void an_image_is_held_by_the_vm_that_runs(void **state)
+{
+	pid_t second;
+
+	(void)state;
+	assert_true(image_is_held());
+	second = vmwp_spawn(&bench.b, "--config", bench.definition);
+	assert_int_equal(vmwp_await(&second, WAIT_MS), EXIT_EXISTS);
+	assert_string_equal(vm_state(&bench.a), "running");
+	assert_int_equal(api_call(&bench.a, "PUT", "/api/v1/vm/stop", "{\"force\":true}", NULL),
+			 202);
+	assert_int_equal(vmwp_await(&bench.vmwp, WAIT_MS), EXIT_OK);
+	assert_false(image_is_held());
+}
+
+static void a_reboot_keeps_the_image(void **state)
+{
+	(void)state;
+	guest_order(&bench.a, "r");
+	guest_is_well(&bench.a);
+	assert_true(image_is_held());
+	assert_string_equal(first_disk_state(&bench.a), "ready");
+}
+
+/* The path is the same, the file is not: as without shared storage. */
+static void a_host_with_another_image_refuses_the_vm(void **state)
+{
+	char answer[ANSWER_SIZE], away[PATH_SIZE];
+
+	(void)state;
+	snprintf(away, sizeof(away), "%s/away.img", bench.dir);
+	assert_int_equal(rename(bench.image, away), 0);
+	assert_int_equal(image_make(bench.image), 0);
+	migrate(&bench.a, &bench.b, "");
+	await_text(&bench.a, move_phase, "failed");
+	assert_int_equal(api_call(&bench.a, "GET", "/api/v1/vm/migration", "", answer), 200);
+	assert_non_null(strstr(answer, "is not locked by the source"));
+	guest_is_well(&bench.a);
+	assert_int_equal(unlink(bench.image), 0);
+	migrate(&bench.a, &bench.b, ",\"check_only\":true");
+	await_text(&bench.a, move_phase, "checked");
+	assert_int_equal(api_call(&bench.a, "GET", "/api/v1/vm/migration", "", answer), 200);
+	assert_non_null(strstr(answer, "\"disk\""));
+	assert_int_equal(rename(away, bench.image), 0);
+	migrate(&bench.a, &bench.b, "");
+	assert_int_equal(vmwp_await(&bench.vmwp, WAIT_MS), EXIT_OK);
+	assert_true(image_is_held());
+}
+
+/* The source has let go; the destination is killed before it has the VM. */
+static void a_vm_that_comes_back_takes_its_image_back(void **state)
+{
+	(void)state;
+	vmwp_kill(&bench.vmwp);
+	setenv("LUNAR_MIGRATION_HOLD", "source-released:1500", 1);
+	bench.vmwp = vmwp_spawn(&bench.a, "--config", bench.definition);
+	unsetenv("LUNAR_MIGRATION_HOLD");
+	await_text(&bench.a, vm_state, "running");
+	migrate(&bench.a, &bench.b, "");
+	await_text(&bench.a, first_disk_state, "released");
+	assert_false(image_is_held());
+	vmwp_kill(&bench.b.vmwps[0]);
+	await_text(&bench.a, vm_state, "running");
+	assert_string_equal(first_disk_state(&bench.a), "ready");
+	assert_true(image_is_held());
+	guest_is_well(&bench.a);
+}
+
+/* Somebody takes the image in the moment when nobody has it: neither host runs the VM without. */
+static void a_vm_rests_until_its_image_is_free_again(void **state)
+{
+	struct flock lock = {.l_type = F_WRLCK};
+	int fd = open(bench.image, O_RDWR | O_CLOEXEC);
+
+	(void)state;
+	vmwp_kill(&bench.vmwp);
+	setenv("LUNAR_MIGRATION_HOLD", "source-released:1500", 1);
+	bench.vmwp = vmwp_spawn(&bench.a, "--config", bench.definition);
+	unsetenv("LUNAR_MIGRATION_HOLD");
+	await_text(&bench.a, vm_state, "running");
+	migrate(&bench.a, &bench.b, "");
+	await_text(&bench.a, first_disk_state, "released");
+	assert_int_equal(fcntl(fd, F_OFD_SETLK, &lock), 0);
+	await_text(&bench.a, move_phase, "failed");
+	assert_string_equal(vm_state(&bench.b), "");
+	assert_string_equal(vm_state(&bench.a), "paused");
+	lock.l_type = F_UNLCK; /* the hosts' processes have the file, too: they were forked */
+	assert_int_equal(fcntl(fd, F_OFD_SETLK, &lock), 0);
+	close(fd);
+	await_text(&bench.a, vm_state, "running");
+	assert_string_equal(first_disk_state(&bench.a), "ready");
+	guest_is_well(&bench.a);
+}
+
+static void definition_has(const char *words, bool expected)
+{
+	char text[4096] = "";
+	FILE *file = fopen(bench.definition, "re");
+
+	assert_non_null(file);
+	text[fread(text, 1, sizeof(text) - 1, file)] = '\0';
+	fclose(file);
+	assert_int_equal(strstr(text, words) != NULL, expected);
+}
+
+static void disks_come_and_go_with_the_definition(void **state)
+{
+	char answer[ANSWER_SIZE], body[2 * PATH_SIZE], second[PATH_SIZE];
+
+	(void)state;
+	snprintf(second, sizeof(second), "%s/second.img", bench.dir);
+	assert_int_equal(image_make(second), 0);
+	snprintf(body, sizeof(body), "{\"path\":\"%s\",\"controller\":1}", second);
+	assert_int_equal(api_call(&bench.a, "PUT", "/api/v1/vm/disks", body, answer), 200);
+	assert_non_null(strstr(answer, "\"id\":\"1:0\""));
+	assert_non_null(strstr(answer, "\"stored\":true"));
+	definition_has("second.img", true);
+	assert_int_equal(api_call(&bench.a, "PUT", "/api/v1/vm/disks", body, answer), 409);
+	assert_non_null(strstr(answer, "both would write"));
+	assert_int_equal(api_call(&bench.a, "PUT", "/api/v1/vm/disks/1:0/size",
+				  "{\"size_bytes\":2097152}", answer),
+			 200);
+	assert_non_null(strstr(answer, "\"size_bytes\":2097152"));
+	assert_int_equal(api_call(&bench.a, "PUT", "/api/v1/vm/disks/1:0/size",
+				  "{\"size_bytes\":4096}", answer),
+			 400);
+	assert_int_equal(api_call(&bench.a, "DELETE", "/api/v1/vm/disks/1:0/medium", "", answer),
+			 400);
+	/* it moves with the VM, which can be told no more of it meanwhile */
+	migrate(&bench.a, &bench.b, "");
+	assert_int_equal(vmwp_await(&bench.vmwp, WAIT_MS), EXIT_OK);
+	assert_string_equal(disk_text(&bench.b, 1, "path"), second);
+	assert_int_equal(api_call(&bench.b, "DELETE", "/api/v1/vm/disks/1:0", "", answer), 202);
+	while (*disk_text(&bench.b, 1, "path"))
+		step();
+	assert_int_equal(api_call(&bench.b, "DELETE", "/api/v1/vm/disks/1:0", "", answer), 409);
+	snprintf(bench.definition, sizeof(bench.definition), "%s/vms/vm0.yaml", bench.b.state);
+	definition_has("second.img", false);
+	definition_has("shared.img", true);
+	/* the controller stays, and moves too */
+	migrate(&bench.b, &bench.a, "");
+	await_text(&bench.a, vm_state, "running");
+	guest_is_well(&bench.a);
+}
+
+static void bad_requests_about_disks_are_told(void **state)
+{
+	static const struct {
+		const char *method, *url, *body;
+		int status;
+		const char *words;
+	} bad[] = {
+		{"PUT", "/api/v1/vm/disks", "", 400, "flat JSON object"},
+		{"PUT", "/api/v1/vm/disks", "{\"path\":[]}", 400, "flat JSON object"},
+		{"PUT", "/api/v1/vm/disks", "{\"path\":\"x\"}", 400,
+		 "path: 'x' is not an absolute"},
+		{"PUT", "/api/v1/vm/disks", "{\"path\":\"/nonexistent\"}", 409, "/nonexistent"},
+		{"PUT", "/api/v1/vm/disks", "{\"path\":\"/x\",\"lun\":0}", 409, "0:0 is taken"},
+		{"DELETE", "/api/v1/vm/disks", "", 405, "use the method GET, PUT"},
+		{"DELETE", "/api/v1/vm/disks/x", "", 400, "CONTROLLER:LUN"},
+		{"DELETE", "/api/v1/vm/disks/0:9", "", 409, "there is no disk 0:9"},
+		{"PUT", "/api/v1/vm/disks/0:0/medium", "{\"path\":\"/x.iso\"}", 400,
+		 "no DVD drive"},
+		{"PUT", "/api/v1/vm/disks/0:0/size", "{\"size_bytes\":-1}", 400, "size_bytes"},
+		{"PUT", "/api/v1/vm/disks/0:0/size", "{\"size_bytes\":5000000}", 400, "multiple"},
+		{"PUT", "/api/v1/vm/disks/0:0/none", "{}", 404, "no such path"},
+	};
+	char answer[ANSWER_SIZE];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LENGTH(bad); i++) {
+		assert_int_equal(api_call(&bench.a, bad[i].method, bad[i].url, bad[i].body, answer),
+				 bad[i].status);
+		if (!strstr(answer, bad[i].words))
+			fail_msg("%s %s: %s", bad[i].url, bad[i].body, answer);
+	}
+	assert_true(image_is_held());
+}
+
 static void wrong_usage_is_told(void **state)
 {
 	pid_t pids[] = {
@@ -606,6 +850,13 @@ int main(void)
 		TEST(a_signal_cancels_the_move_and_then_asks_the_guest),
 		TEST(a_signal_while_the_vm_rests_ends_the_move_and_the_vm),
 		TEST(a_signal_drops_what_is_on_its_way_here),
+		TEST(an_image_is_held_by_the_vm_that_runs),
+		TEST(a_reboot_keeps_the_image),
+		TEST(a_host_with_another_image_refuses_the_vm),
+		TEST(a_vm_that_comes_back_takes_its_image_back),
+		TEST(a_vm_rests_until_its_image_is_free_again),
+		TEST(disks_come_and_go_with_the_definition),
+		TEST(bad_requests_about_disks_are_told),
 		TEST(wrong_usage_is_told),
 	};
 

@@ -115,13 +115,14 @@ static enum exit_code read_answer(const char *name, long status, const struct an
 
 static void set_body(CURL *curl, const char *body)
 {
-	curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, "PUT");
 	curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body);
 	curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE, (long)strlen(body));
 }
 
-static enum exit_code transfer(const char *name, const char *path, const char *put_body,
-			       uint32_t timeout_ms, json_t **json, struct cli_error *error)
+/* body: NULL for none. */
+static enum exit_code transfer(const char *name, const char *method, const char *path,
+			       const char *body, uint32_t timeout_ms, json_t **json,
+			       struct cli_error *error)
 {
 	struct answer answer = {0};
 	struct curl_slist *headers = NULL;
@@ -145,8 +146,9 @@ static enum exit_code transfer(const char *name, const char *path, const char *p
 	curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)timeout_ms);
 	curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, answer_append);
 	curl_easy_setopt(curl, CURLOPT_WRITEDATA, &answer);
-	if (put_body) {
-		set_body(curl, put_body);
+	curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, method);
+	if (body) {
+		set_body(curl, body);
 		headers = curl_slist_append(NULL, "Content-Type: application/json");
 		curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
 	}
@@ -166,7 +168,7 @@ static enum exit_code transfer(const char *name, const char *path, const char *p
 enum exit_code api_get(const char *name, const char *path, uint32_t timeout_ms, json_t **answer,
 		       struct cli_error *error)
 {
-	return transfer(name, path, NULL, timeout_ms, answer, error);
+	return transfer(name, "GET", path, NULL, timeout_ms, answer, error);
 }
 
 enum exit_code api_put(const char *name, const char *path, const json_t *body, uint32_t timeout_ms,
@@ -177,7 +179,13 @@ enum exit_code api_put(const char *name, const char *path, const json_t *body, u
 
 	if (body && !text)
 		return cli_error_set(error, EXIT_INTERNAL, "out of memory");
-	code = transfer(name, path, text ? text : "", timeout_ms, answer, error);
+	code = transfer(name, "PUT", path, text ? text : "", timeout_ms, answer, error);
 	free(text);
 	return code;
+}
+
+enum exit_code api_delete(const char *name, const char *path, uint32_t timeout_ms, json_t **answer,
+			  struct cli_error *error)
+{
+	return transfer(name, "DELETE", path, NULL, timeout_ms, answer, error);
 }

@@ -29,5 +29,8 @@ enum exit_code api_get(const char *name, const char *path, uint32_t timeout_ms, 
 		       struct cli_error *error);
 enum exit_code api_put(const char *name, const char *path, const json_t *body, uint32_t timeout_ms,
 		       json_t **answer, struct cli_error *error);
+/* DELETE, likewise. */
+enum exit_code api_delete(const char *name, const char *path, uint32_t timeout_ms, json_t **answer,
+			  struct cli_error *error);
 
 #endif

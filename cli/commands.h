@@ -3,7 +3,8 @@
  * lunar's commands. Each prints its result on out, for people or (--json) as one JSON document, and
  * returns the exit code; where that is not EXIT_OK, the error is the caller's to print and nothing
  * was printed on out, but for --all, which prints what became of each VM, and for migrate, save,
- * tls show and vhd check, whose --json tells the error itself (the first two: in the last of their lines).
+ * tls show and vhd check, whose --json tells the error itself (the first two: in the last of their
+ * lines).
  */
 #ifndef LUNAR_CLI_COMMANDS_H
 #define LUNAR_CLI_COMMANDS_H
@@ -35,6 +36,7 @@ enum exit_code command_restore(const struct command_context *context, struct cli
 enum exit_code command_receive(const struct command_context *context, struct cli_error *error);
 enum exit_code command_tls(const struct command_context *context, struct cli_error *error);
 enum exit_code command_vlan(const struct command_context *context, struct cli_error *error);
+enum exit_code command_disk(const struct command_context *context, struct cli_error *error);
 enum exit_code command_vhd(const struct command_context *context, struct cli_error *error);
 enum exit_code command_version(const struct command_context *context, struct cli_error *error);
 

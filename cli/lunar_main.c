@@ -21,7 +21,8 @@ static const command_fn commands[COMMAND_COUNT] = {
 	[COMMAND_MIGRATE] = command_migrate, [COMMAND_SAVE] = command_save,
 	[COMMAND_RESTORE] = command_restore, [COMMAND_RECEIVE] = command_receive,
 	[COMMAND_TLS] = command_tls,	     [COMMAND_VLAN] = command_vlan,
-	[COMMAND_VHD] = command_vhd,	     [COMMAND_VERSION] = command_version,
+	[COMMAND_DISK] = command_disk,	     [COMMAND_VHD] = command_vhd,
+	[COMMAND_VERSION] = command_version,
 };
 
 /* Whether a command that has begun to work prints its own failure in JSON. */

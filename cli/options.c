@@ -191,6 +191,67 @@ static enum exit_code check_vhd(const struct options *options, const struct give
 			     "lunar vhd --help");
 }
 
+/* A verb of disk, in the order of enum disk_action: how many arguments it has. */
+struct disk_verb {
+	const char *word;
+	size_t least, most; /* arguments, the word included */
+	const char *missing;
+};
+
+static const struct disk_verb disk_verbs[] = {
+	[DISK_LIST] = {"list", 2, 2, "NAME"},
+	[DISK_ADD] = {"add", 2, 3, "NAME"},
+	[DISK_REMOVE] = {"remove", 3, 3, "NAME or DISK"},
+	[DISK_RESIZE] = {"resize", 3, 4, "NAME or DISK"},
+	[DISK_INSERT] = {"insert", 4, 4, "NAME, DISK or FILE"},
+	[DISK_EJECT] = {"eject", 3, 3, "NAME or DISK"},
+};
+
+static enum exit_code check_disk_verb(const struct options *options, const struct given *given,
+				      const struct disk_verb *verb, struct cli_error *error)
+{
+	size_t count = options->argument_count;
+
+	for (unsigned int id = 0; verb != &disk_verbs[DISK_ADD] && id < OPTION_COUNT; id++)
+		if (given->values[id] && id != OPTION_TIMEOUT)
+			return cli_error_set(error, EXIT_USAGE,
+					     "disk %s takes no --%s; see lunar disk --help",
+					     verb->word, option_table[id].name);
+	if (count < verb->least)
+		return cli_error_set(error, EXIT_USAGE,
+				     "disk %s: %s is missing; see lunar disk --help", verb->word,
+				     verb->missing);
+	if (count > verb->most)
+		return cli_error_set(error, EXIT_USAGE, "disk %s: '%.40s' is one argument too many",
+				     verb->word, options->arguments[verb->most]);
+	if (verb == &disk_verbs[DISK_ADD] && count == 2 && !is_given(given, OPTION_DVD))
+		return cli_error_set(error, EXIT_USAGE,
+				     "disk add: FILE or URL is missing; an empty drive is --dvd");
+	return EXIT_OK;
+}
+
+static enum exit_code read_disk(struct options *options, const struct given *given,
+				struct cli_error *error)
+{
+	options->disk.lun = given->values[OPTION_LUN];
+	options->disk.format = given->values[OPTION_FORMAT];
+	options->disk.cache = given->values[OPTION_CACHE];
+	options->disk.initiator = given->values[OPTION_INITIATOR];
+	options->disk.secret = given->values[OPTION_SECRET];
+	options->disk.dvd = is_given(given, OPTION_DVD);
+	options->disk.read_only = is_given(given, OPTION_READ_ONLY);
+	options->disk.passthrough = is_given(given, OPTION_PASSTHROUGH);
+	for (size_t i = 0; options->argument && i < ARRAY_LENGTH(disk_verbs); i++) {
+		if (strcmp(options->argument, disk_verbs[i].word) != 0)
+			continue;
+		options->disk.action = (enum disk_action)i;
+		return check_disk_verb(options, given, &disk_verbs[i], error);
+	}
+	return cli_error_set(error, EXIT_USAGE,
+			     "disk: list, add, remove, resize, insert or eject? see lunar disk "
+			     "--help");
+}
+
 /* migrate: what it is about, and whether the rest goes with that. */
 static enum exit_code read_migrate(struct options *options, const struct given *given,
 				   struct cli_error *error)
@@ -306,6 +367,8 @@ static enum exit_code check_command(struct options *options, const struct given 
 		return check_tls(options, error);
 	if (options->command == COMMAND_VHD)
 		return check_vhd(options, given, error);
+	if (options->command == COMMAND_DISK)
+		return read_disk(options, given, error);
 	if (options->command == COMMAND_VLAN)
 		return read_vlan(options, given, error);
 	if (options->all && options->argument)
@@ -402,6 +465,9 @@ static enum exit_code read_value(struct options *options, enum option_id id, con
 		return option_read_number("--nic", text, 0, VM_MAX_NICS - 1, "", &options->nic,
 					  error);
 	case OPTION_FORMAT:
+		if (options->command == COMMAND_DISK)
+			return EXIT_OK; /* a definition's word, checked as there */
+		return read_vhd_value(options, id, text, error);
 	case OPTION_FROM:
 	case OPTION_BLOCK_SIZE:
 		return read_vhd_value(options, id, text, error);

@@ -34,6 +34,7 @@ enum command_id {
 	COMMAND_RESTORE,
 	COMMAND_RECEIVE,
 	COMMAND_TLS,
+	COMMAND_DISK,
 	COMMAND_VHD,
 	COMMAND_VLAN,
 	COMMAND_VERSION,
@@ -45,6 +46,15 @@ enum migrate_action {
 	MIGRATE_CANCEL,
 	MIGRATE_RESOLVE_HERE,
 	MIGRATE_RESOLVE_THERE,
+};
+
+enum disk_action {
+	DISK_LIST,
+	DISK_ADD,
+	DISK_REMOVE,
+	DISK_RESIZE,
+	DISK_INSERT,
+	DISK_EJECT,
 };
 
 enum vhd_cli_format {
@@ -79,6 +89,15 @@ struct options {
 		uint32_t block_bytes; /* 0: the default */
 		bool repair, shrink;
 	} vhd;
+	struct {
+		enum disk_action action;
+		const char *lun; /* as given, NULL: not; likewise all below */
+		const char *format;
+		const char *cache;
+		const char *initiator;
+		const char *secret;
+		bool dvd, read_only, passthrough;
+	} disk;
 	uint32_t nic;
 	bool has_vlan; /* vlan: a mode was given */
 	struct vlan_config vlan;

@@ -59,6 +59,14 @@ const struct option_row option_table[OPTION_COUNT] = {
 			      "private VLAN: reaches those of S, and promiscuous ports"},
 	[OPTION_PROMISCUOUS] = {"promiscuous", "P,LIST",
 				"private VLAN: reaches all of P and these secondaries"},
+	[OPTION_LUN] = {"lun", "[C:]LUN", "where the guest finds it (default 0:, the first free)"},
+	[OPTION_DVD] = {"dvd", NULL, "a DVD drive; without FILE it is empty"},
+	[OPTION_READ_ONLY] = {"read-only", NULL, "the guest may not write to it"},
+	[OPTION_CACHE] = {"cache", "MODE", "none (default), or writeback: the host's page cache"},
+	[OPTION_PASSTHROUGH] = {"passthrough", NULL,
+				"FILE is a SCSI device: the guest's commands go to it"},
+	[OPTION_INITIATOR] = {"initiator", "IQN", "who logs in to URL (default: the host's name)"},
+	[OPTION_SECRET] = {"secret", "FILE", "holds the CHAP secret for URL"},
 	[OPTION_DEFAULT] = {"default", NULL, "no mode: every VLAN, as the guest tags"},
 };
 
@@ -182,6 +190,28 @@ const struct command_row command_table[COMMAND_COUNT] = {
 		 "change or show the VLAN mode of a VM's NIC",
 		 "A running VM changes at once, and its definition with it. docs/networking.md "
 		 "has the rules.\n"},
+	[COMMAND_DISK] =
+		{"disk",
+		 {"VERB", "NAME"},
+		 SIZE_MAX,
+		 ACCEPTS(FORMAT) | ACCEPTS(TIMEOUT) | ACCEPTS(LUN) | ACCEPTS(DVD) |
+			 ACCEPTS(READ_ONLY) | ACCEPTS(CACHE) | ACCEPTS(PASSTHROUGH) |
+			 ACCEPTS(INITIATOR) | ACCEPTS(SECRET),
+		 "list NAME\n"
+		 "disk add NAME FILE|URL [--lun [C:]LUN] [OPTIONS]\n"
+		 "disk remove NAME DISK\n"
+		 "disk resize NAME DISK [SIZE]\n"
+		 "disk insert NAME DISK FILE\n"
+		 "disk eject NAME DISK",
+		 "show and change a VM's disks, also while it runs",
+		 "DISK is CONTROLLER:LUN as list shows it, or a LUN of controller 0. What is "
+		 "changed "
+		 "while the VM\nruns is changed in its definition too, and stays after a "
+		 "restart.\n\n"
+		 "remove    waits until the guest's commands have ended (--timeout). Unmount "
+		 "first.\n"
+		 "resize    makes an image larger; without SIZE it looks how large it is now.\n"
+		 "insert    puts another ISO image into a DVD drive; eject takes it out.\n"},
 	[COMMAND_VHD] =
 		{"vhd",
 		 {"VERB", "FILE"},
@@ -230,6 +260,8 @@ static void print_option(FILE *out, const struct command_row *command, enum opti
 	const char *help = option->help, *value = option->value;
 	int printed;
 
+	if (id == OPTION_FORMAT && command == &command_table[COMMAND_DISK])
+		help = "auto (by name, default), raw, vhd, iso or iscsi";
 	if (id == OPTION_TIMEOUT && command == &command_table[COMMAND_MIGRATE]) {
 		value = "TIME";
 		help = "what then: see --late (default 30m)";

@@ -3,6 +3,7 @@
  * Renders JSON reports for people. A member that is missing or of another type prints as "-".
  */
 #include "cli/output.h"
+#include "cli/output_disk.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -308,4 +309,5 @@ void output_vm_sheet(FILE *out, const json_t *vm)
 				   : "");
 	for (size_t i = 0; i < json_array_size(nics); i++)
 		sheet_nic(out, json_array_get(nics, i), i, running);
+	output_disk_sheet(out, json_object_get(vm, "disks"), running);
 }

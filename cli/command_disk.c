@@ -232,6 +232,28 @@ static enum exit_code running_medium(const struct disk_job *job, const char *ima
 	return code == EXIT_OK ? change_await(job, false, error) : code;
 }
 
+/* A VHD gets larger once the guest's commands have ended. */
+static enum exit_code size_await(const struct disk_job *job, uint64_t bytes, json_t *result,
+				 struct cli_error *error)
+{
+	enum exit_code code = change_await(job, false, error);
+	json_t *disks = NULL;
+	uint64_t now;
+
+	if (code == EXIT_OK)
+		code = disks_get(job, &disks, error);
+	if (code != EXIT_OK)
+		return code;
+	now = output_get_number(disk_find(disks, job->id), "size_bytes");
+	json_decref(disks);
+	if (now < bytes)
+		return cli_error_set(error, EXIT_NO_DISK,
+				     "%s: disk %s was not made larger; the VM's log says why",
+				     job->name, job->id);
+	json_object_set_new(result, "size_bytes", json_integer((json_int_t)now));
+	return EXIT_OK;
+}
+
 static enum exit_code running_resize(const struct disk_job *job, uint64_t bytes, json_t **result,
 				     struct cli_error *error)
 {
@@ -242,7 +264,7 @@ static enum exit_code running_resize(const struct disk_job *job, uint64_t bytes,
 	snprintf(path, sizeof(path), "/disks/%s/size", job->id);
 	code = api_put(job->name, path, body, CHANGE_MS, result, error);
 	json_decref(body);
-	return code;
+	return code == EXIT_OK ? size_await(job, bytes, *result, error) : code;
 }
 
 /* ---- a VM that does not run: its definition ---- */

@@ -13,6 +13,7 @@
 
 #include "base/event_loop.h"
 #include "base/log.h"
+#include "storvsp/disk_vhd.h"
 
 #define LOG_COMPONENT "storage"
 
@@ -273,12 +274,16 @@ void storage_ejects_watch(struct vm_storage *storage)
 		storage->eject_timer = NULL; /* short of memory: no eject from within the guest */
 }
 
+static void size_change(struct storage_disk *disk);
+
 void storage_changes_settle(struct vm_storage *storage)
 {
 	for (size_t i = storage->disk_count; i-- > 0;) {
 		struct storage_disk *disk = storage->disks[i];
 
-		if (disk->state == VM_DISK_CHANGING)
+		if (disk->state == VM_DISK_CHANGING && disk->grow_bytes)
+			size_change(disk);
+		else if (disk->state == VM_DISK_CHANGING)
 			medium_swap(disk);
 		else if (disk->state == VM_DISK_REMOVING)
 			disk_leave(disk);
@@ -311,6 +316,66 @@ static int image_grow(const struct storage_disk *disk, uint64_t bytes, struct vm
 	return 0;
 }
 
+/* Tells the guest where the size is another one now. */
+static void size_tell(struct storage_disk *disk, uint64_t before)
+{
+	disk_get_info(disk->disk, &disk->info);
+	if (disk->info.size_bytes == before)
+		return;
+	log_info("%s: disk %u:%u has %llu bytes now, had %llu", disk->storage->vm_name,
+		 disk->config.controller, disk->config.lun,
+		 (unsigned long long)disk->info.size_bytes, (unsigned long long)before);
+	scsi_unit_capacity_changed(disk->unit);
+	if (controller_of(disk)->controller)
+		storvsp_controller_rescan(controller_of(disk)->controller);
+}
+
+/* A VHD gets larger. No command is under way. */
+static void size_change(struct storage_disk *disk)
+{
+	char message[DISK_MESSAGE_BYTES] = "";
+	uint64_t before = disk->info.size_bytes, bytes = disk->grow_bytes;
+	int result;
+
+	disk->grow_bytes = 0;
+	disk->state = VM_DISK_READY;
+	result = disk_vhd_resize(disk->disk, bytes, message, sizeof(message));
+	if (result)
+		log_error("%s: disk %u:%u stays as large as it is: %s", disk->storage->vm_name,
+			  disk->config.controller, disk->config.lun, message);
+	size_tell(disk, before);
+}
+
+static void on_quiet_to_grow(void *ctx, uint32_t lun)
+{
+	(void)lun;
+	size_change(ctx);
+}
+
+static int vhd_grow_begin(struct storage_disk *disk, uint64_t bytes, struct vm_error *error)
+{
+	int result;
+
+	if (disk->config.read_only || bytes < disk->info.size_bytes || bytes % SIZE_GRANULE)
+		return vm_error_set(error, EXIT_CONFIG, -EINVAL,
+				    "disk %u:%u can only be made larger, to a multiple of 4096 "
+				    "bytes, where it is not read-only",
+				    disk->config.controller, disk->config.lun);
+	disk->grow_bytes = bytes;
+	disk->state = VM_DISK_CHANGING;
+	if (!disk->storage->attached) {
+		size_change(disk);
+		return 0;
+	}
+	result = storvsp_controller_quiesce_unit(controller_of(disk)->controller, disk->config.lun,
+						 on_quiet_to_grow, disk);
+	if (!result)
+		return 0;
+	disk->grow_bytes = 0;
+	disk->state = VM_DISK_READY;
+	return storage_explain(&disk->config, result, "", error);
+}
+
 int vm_storage_resize(struct vm_storage *storage, uint32_t controller, uint32_t lun, uint64_t bytes,
 		      uint64_t *size_bytes, struct vm_error *error)
 {
@@ -325,20 +390,16 @@ int vm_storage_resize(struct vm_storage *storage, uint32_t controller, uint32_t 
 				    controller, lun);
 	disk_get_info(disk->disk, &disk->info);
 	before = disk->info.size_bytes;
+	*size_bytes = before;
+	if (bytes && bytes != before && strncmp(disk->info.kind, "vhd", 3) == 0)
+		return vhd_grow_begin(disk, bytes, error);
 	result = bytes ? image_grow(disk, bytes, error) : 0;
 	if (result)
 		return result;
 	result = disk_refresh(disk->disk);
 	if (result)
 		return storage_explain(&disk->config, result, "", error);
-	disk_get_info(disk->disk, &disk->info);
+	size_tell(disk, before);
 	*size_bytes = disk->info.size_bytes;
-	if (*size_bytes == before)
-		return 0;
-	log_info("%s: disk %u:%u has %llu bytes now, had %llu", storage->vm_name, controller, lun,
-		 (unsigned long long)*size_bytes, (unsigned long long)before);
-	scsi_unit_capacity_changed(disk->unit);
-	if (controller_of(disk)->controller)
-		storvsp_controller_rescan(controller_of(disk)->controller);
 	return 0;
 }

@@ -21,6 +21,7 @@ struct storage_disk {
 	struct disk_info info; /* as of the last look at an open disk */
 	bool held;	       /* neither released nor deferred */
 	struct disk *next;     /* VM_DISK_CHANGING: the medium to come */
+	uint64_t grow_bytes;   /* VM_DISK_CHANGING: the size to come; 0: a medium */
 	struct scsi_unit *unit;
 	bool expected; /* a restored VM had one like this */
 	uint64_t expected_bytes;

@@ -30,7 +30,6 @@ struct conversion {
 	int holes_fd; /* of a source whose holes the file system knows; -1 */
 	enum vhd_cli_format format;
 	struct disk_info info; /* of the source */
-	uint64_t moved;
 };
 
 /* SEEK_DATA */

@@ -181,8 +181,7 @@ int vhd_map_zero(struct vhd_disk *disk, uint64_t offset, uint64_t length, struct
 /* A write that sets bits is done. */
 void vhd_map_written(struct vhd_disk *disk, uint32_t block, uint32_t sector, uint32_t sectors);
 /* A bitmap was read: bitmap is the map's then. */
-void vhd_map_bitmap(struct vhd_disk *disk, struct vhd_layer *layer, uint32_t block,
-		    uint8_t *bitmap);
+void vhd_map_bitmap(struct vhd_layer *layer, uint32_t block, uint8_t *bitmap);
 void vhd_map_mark_dirty(struct vhd_disk *disk, uint32_t block, uint8_t dirty);
 
 /* ---- disk_vhd_request.c ---- */

@@ -181,14 +181,13 @@ void vhd_map_written(struct vhd_disk *disk, uint32_t block, uint32_t sector, uin
 	}
 }
 
-void vhd_map_bitmap(struct vhd_disk *disk, struct vhd_layer *layer, uint32_t block, uint8_t *bitmap)
+void vhd_map_bitmap(struct vhd_layer *layer, uint32_t block, uint8_t *bitmap)
 {
 	const struct vhd_image *image = &layer->link->image;
 	struct vhd_block *entry = &layer->blocks[block];
 	uint64_t begin = (uint64_t)block * image->header.block_bytes;
 	uint64_t used = min_u64(image->footer.size_bytes - begin, image->header.block_bytes);
 
-	(void)disk;
 	if (entry->bitmap) {
 		free(bitmap); /* another job was quicker, and it may have been changed since */
 		return;

@@ -249,7 +249,7 @@ static void on_bitmap(struct vhd_io *io, int status)
 
 	if (status == 0) {
 		pthread_mutex_lock(&disk->lock);
-		vhd_map_bitmap(disk, segment->layer, segment->block, segment->bitmap);
+		vhd_map_bitmap(segment->layer, segment->block, segment->bitmap);
 		pthread_mutex_unlock(&disk->lock);
 	} else {
 		free(segment->bitmap);

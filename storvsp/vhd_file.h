@@ -37,9 +37,7 @@ struct vhd_io {
 	uint64_t offset, length;
 	vhd_io_done_fn done;
 
-	struct image_io image; /* the file's own, as all below */
-	struct io_post post;
-	struct vhd_file *file;
+	struct image_io image; /* the file's own */
 };
 
 /* What the system says of the file. */

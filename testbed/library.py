@@ -25,7 +25,10 @@ OMITTED = ["usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/info
            "var/lib/apt/lists"]
 MASKED = ["apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer", "fstrim.timer",
           "motd-news.timer", "getty.target", "getty-static.service", "serial-getty@ttyS0.service", "systemd-timesyncd.service",
-          "systemd-networkd.service", "systemd-resolved.service", "systemd-update-utmp.service", "e2scrub_reap.service"]
+          "systemd-networkd.service", "systemd-resolved.service", "systemd-update-utmp.service", "e2scrub_reap.service",
+          "systemd-update-utmp-runlevel.service", "systemd-pstore.service", "systemd-random-seed.service", "modprobe@.service",
+          "proc-sys-fs-binfmt_misc.automount", "dev-hugepages.mount", "dev-mqueue.mount", "sys-kernel-debug.mount",
+          "sys-kernel-tracing.mount", "sys-kernel-config.mount", "sys-fs-fuse-connections.mount"]
 # The shell that testbed/guest.py drives, started by the guest's init once the system is up.
 CONSOLE_UNIT = """[Unit]
 Description=A shell on the serial console

@@ -13,7 +13,7 @@ def debian(host: Host, image: str, number: int) -> Guest:
     """A guest that boots from an image."""
     vm = Vm(f"debian{number}", f"02:4c:55:4e:0d:0{number}", network.guest_address(80 + number), memory="512M",
             extra_cmdline=f"lunar.root={library.ROOT_LABEL}", disks=[{"path": image}])
-    return Guest(host, vm).start(240)
+    return Guest(host, vm).start(300)
 
 
 def check_system(guest: Guest, mark: str) -> None:
@@ -29,7 +29,7 @@ def check_system(guest: Guest, mark: str) -> None:
     assert guest.dmesg("EXT4-fs error\\|I/O error\\|Call Trace") == []
 
 
-@pytest.mark.deadline(480)
+@pytest.mark.deadline(720)
 def test_debian_boots_from_a_vhd_and_from_a_chain(bed: Bed) -> None:
     """
     From a dynamic VHD of its own; then from a differencing one over a differencing one over it, which has what was written

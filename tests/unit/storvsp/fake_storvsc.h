@@ -23,7 +23,7 @@
 #define STORVSC_TRANSACTIONS	 4096
 #define STORVSC_DATA_GPA	 0x100000u /* the tests' own memory, up to the limit */
 #define STORVSC_MEMORY_BYTES	 0x400000u
-#define STORVSC_DEFAULT_PATIENCE 5000 /* ms */
+#define STORVSC_DEFAULT_PATIENCE 30000 /* ms */
 
 struct storvsc_answer {
 	unsigned count; /* how often this transaction was answered */

@@ -109,13 +109,10 @@ static inline void fake_unit_on_post(struct io_post *post)
 	fake_unit_end(unit, command);
 }
 
-/* Any thread: every command that is held ends. */
-static inline void fake_unit_let_go(struct scsi_unit *unit)
+static inline void fake_unit_let_go_locked(struct scsi_unit *unit)
 {
-	struct fake_command *fake;
+	struct fake_command *fake = unit->held;
 
-	pthread_mutex_lock(&unit->lock);
-	fake = unit->held;
 	unit->held = NULL;
 	while (fake) {
 		struct fake_command *next = fake->next;
@@ -123,6 +120,22 @@ static inline void fake_unit_let_go(struct scsi_unit *unit)
 		io_loop_post(fake->command->loop, &fake->post);
 		fake = next;
 	}
+}
+
+/* Any thread: every command that is held ends. */
+static inline void fake_unit_let_go(struct scsi_unit *unit)
+{
+	pthread_mutex_lock(&unit->lock);
+	fake_unit_let_go_locked(unit);
+	pthread_mutex_unlock(&unit->lock);
+}
+
+/* The same, and none is held from now on. */
+static inline void fake_unit_hold_no_more(struct scsi_unit *unit)
+{
+	pthread_mutex_lock(&unit->lock);
+	atomic_store(&unit->manner, UNIT_LATER);
+	fake_unit_let_go_locked(unit);
 	pthread_mutex_unlock(&unit->lock);
 }
 
@@ -147,13 +160,13 @@ static void fake_unit_execute(struct scsi_unit *unit, struct scsi_command *comma
 	fake->post.fn = fake_unit_on_post;
 	fake->unit = unit;
 	fake->command = command;
-	if (manner == UNIT_LATER) {
-		io_loop_post(command->loop, &fake->post);
-		return;
-	}
 	pthread_mutex_lock(&unit->lock);
-	fake->next = unit->held;
-	unit->held = fake;
+	if (manner == UNIT_HOLDS && atomic_load(&unit->manner) == UNIT_HOLDS) {
+		fake->next = unit->held;
+		unit->held = fake;
+	} else {
+		io_loop_post(command->loop, &fake->post);
+	}
 	pthread_mutex_unlock(&unit->lock);
 }
 

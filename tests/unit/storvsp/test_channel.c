@@ -63,7 +63,7 @@ static int set_up_tiny(void **state)
 static int tear_down(void **state)
 {
 	(void)state;
-	fake_unit_let_go(&f.unit);
+	fake_unit_hold_no_more(&f.unit);
 	storvsp_controller_destroy(f.controller);
 	storvsc_fini(&f.guest);
 	return 0;
@@ -77,7 +77,7 @@ static uint8_t *guest_at(uint64_t gpa)
 /* Until the unit has seen count commands. */
 static void wait_executed(uint32_t count)
 {
-	for (int i = 0; i < 5000 && atomic_load(&f.unit.executed) < count; i++)
+	for (int i = 0; i < 30000 && atomic_load(&f.unit.executed) < count; i++)
 		storvsc_run(&f.guest, 1);
 	assert_int_equal(atomic_load(&f.unit.executed), count);
 }
@@ -142,7 +142,7 @@ static void flood(unsigned channels, unsigned count)
 {
 	unsigned sent = 0;
 
-	for (int patience = 0; sent < count && patience < 5000; patience++) {
+	for (int patience = 0; sent < count && patience < 30000; patience++) {
 		while (sent < count && read_block(sent % channels, 10 + sent))
 			sent++;
 		storvsc_run(&f.guest, 1);
@@ -184,7 +184,7 @@ static void a_guest_that_does_not_read_loses_nothing(void **state)
 
 	(void)state;
 	f.guest.deaf = true;
-	for (int i = 0; i < 5000 && (sent < 60 || atomic_load(&f.unit.executed) < 46); i++) {
+	for (int i = 0; i < 30000 && (sent < 60 || atomic_load(&f.unit.executed) < 46); i++) {
 		while (sent < 60 && read_block(0, 10 + sent))
 			sent++;
 		usleep(500);
@@ -204,7 +204,7 @@ static void held_commands_fill_a_tiny_ring_and_still_end(void **state)
 
 	(void)state;
 	atomic_store(&f.unit.manner, UNIT_HOLDS);
-	for (int i = 0; i < 5000 && (sent < 60 || atomic_load(&f.unit.executed) < 46); i++) {
+	for (int i = 0; i < 30000 && (sent < 60 || atomic_load(&f.unit.executed) < 46); i++) {
 		while (sent < 60 && read_block(0, 10 + sent))
 			sent++;
 		storvsc_run(&f.guest, 1);
@@ -212,8 +212,7 @@ static void held_commands_fill_a_tiny_ring_and_still_end(void **state)
 	assert_int_equal(sent, 60);
 	storvsc_run(&f.guest, 10);
 	assert_int_equal(atomic_load(&f.unit.executed), 46); /* an answer's room for each */
-	atomic_store(&f.unit.manner, UNIT_LATER);
-	fake_unit_let_go(&f.unit);
+	fake_unit_hold_no_more(&f.unit);
 	assert_all_answered_once(sent);
 }
 
@@ -221,21 +220,21 @@ static void as_many_commands_are_under_way_as_a_channel_has_requests(void **stat
 {
 	(void)state;
 	storvsc_close(&f.guest, 0);
-	assert_true(storvsc_wait(&f.guest, &f.guest.torn_down, 1, 5000));
+	assert_true(storvsc_wait(&f.guest, &f.guest.torn_down, 1, STORVSC_DEFAULT_PATIENCE));
 	assert_int_equal(storvsc_open(&f.guest, 0, STORVSC_MAX_RING_PAGES), 0);
 	assert_true(storvsc_begin_session(&f.guest, VSTOR_VERSION_6_2));
 	atomic_store(&f.unit.manner, UNIT_HOLDS);
-	for (unsigned sent = 0, i = 0; i < 5000 && sent < 700; i++) {
+	for (unsigned sent = 0, i = 0; i < 30000 && sent < 700; i++) {
 		while (sent < 700 && read_block(0, 10 + sent))
 			sent++;
 		if (atomic_load(&f.unit.executed) == 512)
 			break;
 		storvsc_run(&f.guest, 1);
 	}
+	wait_executed(512);
 	storvsc_run(&f.guest, 20);
 	assert_int_equal(atomic_load(&f.unit.executed), 512);
-	atomic_store(&f.unit.manner, UNIT_LATER);
-	fake_unit_let_go(&f.unit);
+	fake_unit_hold_no_more(&f.unit);
 	assert_all_answered_once(512);
 }
 
@@ -338,7 +337,7 @@ static void resets_in_a_flood_lose_nothing(void **state)
 	(void)state;
 	atomic_store(&f.unit.manner, UNIT_LATER);
 	assert_true(storvsc_open_sub_channels(&f.guest, 1, RING_PAGES));
-	for (int i = 0; i < 5000 && sent < 1000; i++) {
+	for (int i = 0; i < 30000 && sent < 1000; i++) {
 		struct vstor_packet packet = storvsc_packet(VSTOR_RESET_BUS);
 
 		for (int burst = 0; burst < 20 && sent < 1000; burst++) {
@@ -456,7 +455,7 @@ static void a_broken_ring_stops_its_channel_until_it_is_opened_again(void **stat
 	fake_unit_let_go(&f.unit); /* ends, for nobody */
 	storvsc_run(&f.guest, 20);
 	storvsc_close(&f.guest, 0);
-	assert_true(storvsc_wait(&f.guest, &f.guest.torn_down, 1, 5000));
+	assert_true(storvsc_wait(&f.guest, &f.guest.torn_down, 1, STORVSC_DEFAULT_PATIENCE));
 	atomic_store(&f.unit.manner, UNIT_AT_ONCE);
 	assert_int_equal(storvsc_open(&f.guest, 0, RING_PAGES), 0);
 	assert_true(storvsc_begin_session(&f.guest, VSTOR_VERSION_6_2));
@@ -503,7 +502,7 @@ static void a_close_waits_for_what_is_under_way(void **state)
 	assert_int_equal(f.guest.torn_down, 0); /* the rings are still used */
 	assert_int_equal(atomic_load(&f.unit.executing), 1);
 	fake_unit_let_go(&f.unit);
-	assert_true(storvsc_wait(&f.guest, &f.guest.torn_down, 1, 5000));
+	assert_true(storvsc_wait(&f.guest, &f.guest.torn_down, 1, STORVSC_DEFAULT_PATIENCE));
 	assert_int_equal(atomic_load(&f.unit.executing), 0);
 }
 
@@ -521,7 +520,7 @@ static void a_close_waits_for_a_reset_too(void **state)
 	storvsc_run(&f.guest, 20);
 	assert_int_equal(f.guest.torn_down, 0);
 	fake_unit_let_go(&f.unit);
-	assert_true(storvsc_wait(&f.guest, &f.guest.torn_down, 2, 5000));
+	assert_true(storvsc_wait(&f.guest, &f.guest.torn_down, 2, STORVSC_DEFAULT_PATIENCE));
 	assert_int_equal(atomic_load(&f.unit.resets), 1);
 }
 
@@ -533,7 +532,8 @@ static void channels_open_and_close_in_a_flood(void **state)
 		for (unsigned i = 0; i < 20; i++)
 			assert_true(read_block(0, 10 + i));
 		storvsc_close(&f.guest, 0);
-		assert_true(storvsc_wait(&f.guest, &f.guest.torn_down, round + 1, 5000));
+		assert_true(storvsc_wait(&f.guest, &f.guest.torn_down, round + 1,
+					 STORVSC_DEFAULT_PATIENCE));
 		assert_int_equal(atomic_load(&f.unit.executing), 0);
 		assert_int_equal(storvsc_open(&f.guest, 0, RING_PAGES), 0);
 		assert_true(storvsc_begin_session(&f.guest, VSTOR_VERSION_6_2));

@@ -57,6 +57,7 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
 	(void)state;
+	fake_unit_hold_no_more(&f.unit);
 	storvsp_controller_destroy(f.controller);
 	storvsc_fini(&f.guest);
 	return 0;
@@ -122,7 +123,7 @@ static void a_guest_that_opens_again_begins_again(void **state)
 	(void)state;
 	assert_int_equal(srb_status(0), VSTOR_SRB_SUCCESS);
 	storvsc_close(&f.guest, 0);
-	assert_true(storvsc_wait(&f.guest, &f.guest.torn_down, 1, 5000));
+	assert_true(storvsc_wait(&f.guest, &f.guest.torn_down, 1, STORVSC_DEFAULT_PATIENCE));
 	assert_int_equal(storvsc_open(&f.guest, 0, RING_PAGES), 0);
 	assert_int_equal(srb_status(0), VSTOR_SRB_INVALID_REQUEST);
 	assert_true(storvsc_begin_session(&f.guest, VSTOR_VERSION_6_0));
@@ -330,11 +331,11 @@ static void the_guest_is_told_of_a_new_unit_once_it_has_begun_to_scan(void **sta
 	storvsc_run(&f.guest, 30);
 	assert_int_equal(f.guest.enumerations, 0);
 	assert_int_equal(srb_status(0), VSTOR_SRB_SUCCESS);
-	assert_true(storvsc_wait(&f.guest, &f.guest.enumerations, 1, 5000));
+	assert_true(storvsc_wait(&f.guest, &f.guest.enumerations, 1, STORVSC_DEFAULT_PATIENCE));
 	assert_int_equal(srb_status(1), VSTOR_SRB_SUCCESS);
 	assert_int_equal(atomic_load(&f.other.executed), 1);
 	storvsp_controller_rescan(f.controller);
-	assert_true(storvsc_wait(&f.guest, &f.guest.enumerations, 2, 5000));
+	assert_true(storvsc_wait(&f.guest, &f.guest.enumerations, 2, STORVSC_DEFAULT_PATIENCE));
 }
 
 static void units_that_were_there_before_the_guest_need_no_notice(void **state)
@@ -354,12 +355,12 @@ static void a_unit_is_removed_when_its_last_command_has_ended(void **state)
 		storvsc_run(&f.guest, 1);
 	assert_int_equal(storvsp_controller_remove_unit(f.controller, 0, on_done, NULL), 0);
 	assert_int_equal(storvsp_controller_add_unit(f.controller, 0, &f.other), -EEXIST);
-	assert_true(storvsc_wait(&f.guest, &f.guest.enumerations, 1, 5000));
+	assert_true(storvsc_wait(&f.guest, &f.guest.enumerations, 1, STORVSC_DEFAULT_PATIENCE));
 	assert_int_equal(srb_status(0), VSTOR_SRB_INVALID_LUN);
 	storvsc_run(&f.guest, 30);
 	assert_int_equal(f.done, 0);
 	fake_unit_let_go(&f.unit);
-	assert_true(storvsc_wait(&f.guest, &f.done, 1, 5000));
+	assert_true(storvsc_wait(&f.guest, &f.done, 1, STORVSC_DEFAULT_PATIENCE));
 	assert_int_equal(f.executing_when_done, 0);
 	assert_true(storvsc_answered(&f.guest, 10));
 	assert_int_equal(f.guest.answers[10].packet.srb.srb_status, VSTOR_SRB_SUCCESS);
@@ -374,7 +375,7 @@ static void a_unit_is_removed_without_a_guest_too(void **state)
 	assert_int_equal(storvsp_controller_add_unit(f.controller, 3, &f.unit), 0);
 	assert_int_equal(storvsp_controller_remove_unit(f.controller, 3, on_done, NULL), 0);
 	assert_int_equal(f.done, 0); /* from the loop, not from within */
-	assert_true(storvsc_wait(&f.guest, &f.done, 1, 5000));
+	assert_true(storvsc_wait(&f.guest, &f.done, 1, STORVSC_DEFAULT_PATIENCE));
 }
 
 static void a_unit_that_says_it_is_gone_is_removed_by_the_guest(void **state)
@@ -401,7 +402,7 @@ static void a_quiesced_unit_takes_its_commands_afterwards(void **state)
 	assert_int_equal(f.done, 0);
 	atomic_store(&f.unit.manner, UNIT_AT_ONCE);
 	fake_unit_let_go(&f.unit);
-	assert_true(storvsc_wait(&f.guest, &f.done, 1, 5000));
+	assert_true(storvsc_wait(&f.guest, &f.done, 1, STORVSC_DEFAULT_PATIENCE));
 	assert_int_equal(f.executing_when_done, 0);
 	assert_true(storvsc_answered(&f.guest, 10));
 	assert_true(storvsc_answered(&f.guest, 11));
@@ -421,7 +422,7 @@ static void a_held_command_of_a_unit_that_was_removed_finds_none(void **state)
 	storvsc_run(&f.guest, 20);
 	assert_int_equal(storvsp_controller_remove_unit(f.controller, 0, on_done, NULL), 0);
 	fake_unit_let_go(&f.unit);
-	assert_true(storvsc_wait(&f.guest, &f.done, 2, 5000));
+	assert_true(storvsc_wait(&f.guest, &f.done, 2, STORVSC_DEFAULT_PATIENCE));
 	assert_true(storvsc_answered(&f.guest, 10));
 	assert_true(storvsc_answered(&f.guest, 11));
 	assert_int_equal(f.guest.answers[11].packet.srb.srb_status, VSTOR_SRB_INVALID_LUN);

@@ -211,7 +211,7 @@ static void a_storm_is_answered_once_each(void **state)
 	unsigned sent = 0;
 
 	(void)state;
-	for (int patience = 0; sent < 1500 && patience < 5000; patience++) {
+	for (int patience = 0; sent < 1500 && patience < 30000; patience++) {
 		for (int burst = 0; burst < 40 && sent < 1500; burst++) {
 			const unsigned channel = sent % CHANNELS;
 			struct vstor_packet packet;

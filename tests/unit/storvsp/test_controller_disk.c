@@ -46,7 +46,7 @@ static uint8_t *guest_at(uint64_t gpa)
 
 static uint64_t buffer_of(uint64_t transaction)
 {
-	return STORVSC_DATA_GPA + transaction % (CHANNELS * PARALLEL) * 0x4000;
+	return STORVSC_DATA_GPA + transaction % ((uint64_t)CHANNELS * PARALLEL) * 0x4000;
 }
 
 static int set_up(void **state)

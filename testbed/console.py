@@ -83,15 +83,17 @@ class Console:
         one that is just starting reads ahead, and loses what was typed behind the line that replaces it.
         """
         end = time.monotonic() + seconds
+        pause = 3.0
         while not self._plain:
             tag = f"plain{next(self._tags)}"
             self.send(f"stty -echo -onlcr; exec sh $(tty)\necho '@''{tag}@'\n")
             try:
-                self.expect(f"@{tag}@", min(3.0, max(end - time.monotonic(), 0.1)))
+                self.expect(f"@{tag}@", min(pause, max(end - time.monotonic(), 0.1)))
                 self._plain = True
             except process.CommandFailed:
                 if time.monotonic() > end:
                     raise
+                pause *= 2  # a machine so busy that each try only makes the guest begin anew
 
     def restarted(self) -> None:
         """Says that the guest booted again: its shell is a new one."""

@@ -22,8 +22,8 @@ def check_system(guest: Guest, mark: str) -> None:
     assert guest.run("cat /proc/1/comm").out.strip() == "systemd"
     assert guest.run("findmnt -n -o SOURCE,FSTYPE /").out.split()[1] == "ext4"
     assert guest.run("apt-get --version | head -n 1").out.startswith("apt")
-    guest.run(f"dd if=/dev/urandom of=/root/{mark} bs=1M count=8 2>/dev/null && sync && sha256sum /root/{mark} >/root/{mark}.sum && "
-              "sync")
+    guest.run(f"dd if=/dev/urandom of=/root/{mark} bs=1M count=8 2>/dev/null && sync && "
+              f"sha256sum /root/{mark} >/root/{mark}.sum && sync")
     guest.run("echo 3 >/proc/sys/vm/drop_caches")
     guest.run(f"cd / && sha256sum -c /root/{mark}.sum")
     assert guest.dmesg("EXT4-fs error\\|I/O error\\|Call Trace") == []
@@ -44,7 +44,8 @@ def test_debian_boots_from_a_vhd_and_from_a_chain(bed: Bed) -> None:
         check_system(guest, "first")
     finally:
         guest.stop()
-    host.run(f"lunar vhd check {base} && lunar vhd snapshot {base} {middle} && lunar vhd snapshot {middle} {top}", 120, check=True)
+    host.run(f"lunar vhd check {base} && lunar vhd snapshot {base} {middle} && lunar vhd snapshot {middle} {top}", 120,
+             check=True)
     before = host.run(f"sha256sum {middle}; stat -c '%Y %s' {base}", 60).out
     guest = debian(host, top, 2)
     try:

@@ -64,6 +64,7 @@ def test_vm_moves_with_images_on_a_share_and_a_lun(bed: Bed, lun: Target) -> Non
                                           60, 0.5) for kind in kinds}
         for kind, shown in ended.items():
             assert (shown["errors"], shown["verify_errors"]) == (0, 0), (kind, guest.run(f"tail -n 5 /tmp/{kind}.log").out)
+        guest.run("; ".join(f"sg_sync {device}" for device in devices.values()))
         print({kind: shown["longest_stall_ms"] for kind, shown in ended.items()})
         assert guest.dmesg("storvsc.*\\(fail\\|error\\|timed\\)\\|I/O error") == []
     finally:
@@ -135,7 +136,7 @@ def test_share_that_hangs_and_comes_back_loses_nothing(bed: Bed) -> None:
                            > json.loads(writes)["writes"] + 5, 90, 0.5)
         guest.run("kill $(cat /tmp/io.pid)")
         process.wait_until("all is verified", lambda: '"ended": true' in guest.run("cat /tmp/io.json").out, 60, 0.5)
-        report = json.loads(guest.run("cat /tmp/io.json").out)
+        report = json.loads(guest.run(f"sg_sync {device}; cat /tmp/io.json").out)
         assert (report["errors"], report["verify_errors"]) == (0, 0), guest.run("tail -n 5 /tmp/io.log").out
     finally:
         guest.stop()

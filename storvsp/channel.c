@@ -29,6 +29,11 @@ static void on_wake(struct io_post *post)
 	channel_release_held(channel);
 }
 
+static void on_end(struct io_post *post)
+{
+	CHANNEL_OF(end, post)->ended = true;
+}
+
 static void on_opened(struct controller_mail *mail)
 {
 	struct storvsp_channel *channel = CHANNEL_OF(opened_mail, mail);
@@ -131,7 +136,10 @@ static struct storvsp_channel *channel_new(struct storvsp_controller *controller
 	made->kick = -1;
 	made->awake = true;
 	made->held_end = &made->held;
+	TAILQ_INIT(&made->flushes);
+	TAILQ_INIT(&made->finished);
 	made->wake.fn = on_wake;
+	made->end.fn = on_end;
 	made->opened_mail.fn = on_opened;
 	made->drained_mail.fn = on_drained;
 	made->first_srb_mail.fn = on_first_srb;
@@ -174,10 +182,9 @@ int channel_create(struct storvsp_controller *controller, const struct vmbus_ope
 
 void channel_destroy(struct storvsp_channel *channel)
 {
-	if (channel->open_status == 0) {
-		atomic_store_explicit(&channel->exiting, true, memory_order_release);
-		channel_wake(channel);
-	}
+	/* A post, which overtakes no flush: each of them is answered before the thread ends. */
+	if (channel->open_status == 0)
+		io_loop_post(channel->loop, &channel->end);
 	pthread_join(channel->thread, NULL); /* it has nothing left to wait for */
 	io_loop_destroy(channel->loop);	     /* here: our last post may still have touched it */
 	channel_free(channel);

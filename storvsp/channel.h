@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/queue.h>
 
 #include "storvsp/controller_mail.h"
 #include "storvsp/io_loop.h"
@@ -57,8 +58,9 @@ enum flush_scope {
 	FLUSH_REQUESTS, /* control packets too */
 };
 
-/* Waits for the requests that are under way now, not for later ones. done is called on the event
- * loop's thread once their answers are published in the guest's ring. */
+/* Waits for the requests that are under way now, not for later ones. mail.fn is called on the event
+ * loop's thread once their answers are published in the guest's ring; of two flushes the one that
+ * was asked for later is not told earlier, unless it waits for less. */
 struct channel_flush {
 	struct controller_mail mail; /* .fn is set by the caller */
 	enum flush_scope scope;
@@ -66,7 +68,7 @@ struct channel_flush {
 	void *ctx;			 /* the caller's */
 	struct storvsp_channel *channel; /* the channel's own, as all below */
 	struct io_post post;
-	struct channel_flush *next;
+	TAILQ_ENTRY(channel_flush) link;
 	uint64_t before;
 	uint32_t left;
 };

@@ -29,11 +29,11 @@ struct storvsp_channel {
 	/* Wishes of the event loop's thread; each is followed by a wake-up. */
 	_Atomic bool started;
 	_Atomic bool stopping;
-	_Atomic bool exiting;
 	_Atomic bool enumerate;
 	_Atomic bool nudge;
 	_Atomic bool woken; /* wake is posted */
 	struct io_post wake;
+	struct io_post end; /* the last post that there is */
 
 	struct controller_mail opened_mail;
 	struct controller_mail drained_mail;
@@ -49,6 +49,7 @@ struct storvsp_channel {
 	bool awake;  /* looks at the ring without being signalled */
 	bool stuck;  /* no room for one more answer: the guest was asked to signal */
 	bool drained;
+	bool ended;
 	uint64_t last_work_ns;
 	uint32_t spin_ns;
 	bool may_spin;
@@ -62,8 +63,9 @@ struct storvsp_channel {
 	uint64_t count;	 /* of requests ever */
 	struct storvsp_request *held;
 	struct storvsp_request **held_end;
-	struct channel_flush *flushes;	/* that wait for requests */
-	struct channel_flush *finished; /* to be told after the next publishing */
+	/* Both in the order in which they were asked for. */
+	TAILQ_HEAD(, channel_flush) flushes;  /* that wait for requests */
+	TAILQ_HEAD(, channel_flush) finished; /* to be told after the next publishing */
 	uint8_t scratch[PACKET_MAX_BYTES];
 };
 

@@ -80,8 +80,7 @@ static bool flush_concerns(const struct channel_flush *flush, const struct storv
 
 static void flush_finish(struct channel_flush *flush)
 {
-	flush->next = flush->channel->finished;
-	flush->channel->finished = flush;
+	TAILQ_INSERT_TAIL(&flush->channel->finished, flush, link);
 }
 
 void channel_on_flush(struct io_post *post)
@@ -97,24 +96,22 @@ void channel_on_flush(struct io_post *post)
 		flush_finish(flush);
 		return;
 	}
-	flush->next = channel->flushes;
-	channel->flushes = flush;
+	TAILQ_INSERT_TAIL(&channel->flushes, flush, link);
 }
 
 /* The request is about to end. */
 static void flushes_note(struct storvsp_channel *channel, const struct storvsp_request *request)
 {
-	struct channel_flush **at = &channel->flushes;
+	struct channel_flush *flush = TAILQ_FIRST(&channel->flushes);
 
-	while (*at) {
-		struct channel_flush *flush = *at;
+	while (flush) {
+		struct channel_flush *next = TAILQ_NEXT(flush, link);
 
 		if (flush_concerns(flush, request) && --flush->left == 0) {
-			*at = flush->next;
+			TAILQ_REMOVE(&channel->flushes, flush, link);
 			flush_finish(flush);
-		} else {
-			at = &flush->next;
 		}
+		flush = next;
 	}
 }
 

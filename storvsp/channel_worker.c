@@ -115,8 +115,8 @@ static void channel_publish(struct storvsp_channel *channel)
 	}
 	if (owed)
 		signal_guest(channel);
-	while ((flush = channel->finished) != NULL) {
-		channel->finished = flush->next;
+	while ((flush = TAILQ_FIRST(&channel->finished)) != NULL) {
+		TAILQ_REMOVE(&channel->finished, flush, link);
 		controller_mail_post(&channel->controller->mailbox, &flush->mail);
 	}
 	if (channel->in_use == 0 && !channel->drained &&
@@ -247,7 +247,7 @@ void *channel_run(void *context)
 	controller_mail_post(&channel->controller->mailbox, &channel->opened_mail);
 	if (rc < 0)
 		return NULL;
-	while (!atomic_load_explicit(&channel->exiting, memory_order_acquire))
+	while (!channel->ended)
 		channel_round(channel);
 	if (channel->kick_armed)
 		io_loop_poll_cancel(channel->loop, &channel->kick_op);

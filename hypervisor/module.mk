@@ -11,7 +11,7 @@ hypervisor_SRCS += vsp_recover.c vm_check.c vm_move.c vm_worker.c vmwp.c
 hypervisor_DEPS := base vmbus ic storvsp vlan
 hypervisor_PKGS := libcyaml yaml-0.1 libmicrohttpd jansson gnutls liblz4 libzstd
 hypervisor_PROGS := vmwp
-hypervisor_TEST_SRCS := tests/unit/vmbus/memory_fixture.c tests/unit/vmbus/server_fixture.c
+hypervisor_TEST_SRCS := tests/unit/vmbus/memory_fixture.c tests/unit/vmbus/server_fixture.c tests/unit/storvsp/fake_storvsc.c
 hypervisor_TEST_SRCS += tests/unit/hypervisor/tls_fixture.c tests/unit/hypervisor/move_fixture.c tests/unit/hypervisor/move_fake_vm.c
 # a VM that moves, to another host or into a file:
 hypervisor_SRCS += $(addprefix migration/,call.c check.c codec.c confine.c control.c decision.c definition.c durable.c figures.c file.c lock.c message.c migration.c over.c pace.c pages_receive.c \

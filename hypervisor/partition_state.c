@@ -487,11 +487,13 @@ static int parts_restore(struct partition *partition, struct state_reader *found
 		part = PART_NICS;
 		result = nics_restore_state(partition, &found[part]);
 	}
-	if (!result && found[PART_STORAGE].tag) {
+	if (!result && partition->config.storage) {
 		part = PART_STORAGE;
-		result = partition->config.storage
-				 ? vm_storage_restore(partition->config.storage, &found[part])
-				 : -ENODEV;
+		result = vm_storage_restore(partition->config.storage,
+					    found[part].tag ? &found[part] : NULL);
+	} else if (!result && found[PART_STORAGE].tag) {
+		part = PART_STORAGE;
+		result = -ENODEV;
 	}
 	return result ? part_failed(partition, parts[part].name, result) : 0;
 }

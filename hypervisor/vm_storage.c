@@ -253,7 +253,10 @@ void vm_storage_detach(struct vm_storage *storage)
 {
 	if (!storage || !storage->attached)
 		return;
-	vm_storage_resume(storage);
+	/* Nothing is resumed: what is left in the guest's rings is another host's, or that of a
+	 * saved VM, to execute. */
+	storage->pause = (struct storage_pause){0};
+	storage_flush_abandon(storage);
 	event_timer_cancel(storage->eject_timer);
 	storage->eject_timer = NULL;
 	for (uint32_t i = 0; i < VM_MAX_CONTROLLERS; i++) {

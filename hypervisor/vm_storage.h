@@ -123,8 +123,9 @@ void vm_storage_pause(struct vm_storage *storage, uint32_t deadline_ms,
 void vm_storage_resume(struct vm_storage *storage);
 /* One section, where there is a controller; else nothing. Paused. */
 int vm_storage_save(const struct vm_storage *storage, struct state_writer *writer);
-/* Before the bus is restored; attached. Leaves it paused. Returns 0, -EPROTO, -EOPNOTSUPP, or
- * -ENODEV: a disk of the section is not there. */
+/* Before the bus is restored; attached. section: NULL where the state has none, which is right for
+ * a VM without disks. Leaves every controller paused. Returns 0, -EPROTO, -EOPNOTSUPP, or -ENODEV:
+ * a disk of the section is not there. */
 int vm_storage_restore(struct vm_storage *storage, struct state_reader *section);
 
 /* Paused: lets go of every disk, so that another host may have them; each is on the disk then.

@@ -38,6 +38,13 @@ static struct storage_disk *disk_get(const struct vm_storage *storage, uint32_t 
 			     controller, lun);
 		return NULL;
 	}
+	if (storage_flush_uses(storage, disk->disk)) {
+		vm_error_set(error, EXIT_STATE, 0,
+			     "disk %u:%u is still being flushed for a move that was given up; wait "
+			     "until its storage answers",
+			     controller, lun);
+		return NULL;
+	}
 	if (disk->state == VM_DISK_READY)
 		return disk;
 	vm_error_set(error, EXIT_STATE, 0, "disk %u:%u is %s; wait until that has ended",

@@ -158,6 +158,16 @@ void storage_flush_abandon(struct vm_storage *storage)
 		storage->flush->fn = NULL;
 }
 
+bool storage_flush_uses(const struct vm_storage *storage, const struct disk *disk)
+{
+	const struct storage_flush *flush = storage->flush;
+
+	for (size_t i = 0; flush && disk && i < flush->count; i++)
+		if (flush->items[i].disk == disk)
+			return true;
+	return false;
+}
+
 void storage_flush_join(struct vm_storage *storage)
 {
 	struct storage_flush *flush = storage->flush;

@@ -96,6 +96,8 @@ typedef void (*storage_flush_fn)(struct vm_storage *storage, int status);
 int storage_flush_start(struct vm_storage *storage, storage_flush_fn fn);
 /* fn is not called any more. */
 void storage_flush_abandon(struct vm_storage *storage);
+/* Whether a flush under way, perhaps of a pause that was given up, uses that disk. */
+bool storage_flush_uses(const struct vm_storage *storage, const struct disk *disk);
 /* Waits for a flush under way. */
 void storage_flush_join(struct vm_storage *storage);
 

@@ -191,6 +191,8 @@ static int disk_restore(struct vm_storage *storage, struct state_reader *section
 		return result ? result : -EPROTO;
 	if (!disk || (has_medium && !disk->disk))
 		return -ENODEV;
+	if (!has_medium && !disk->config.dvd) /* the unit would keep what is closed below */
+		return -EPROTO;
 	result = inner_section(section, SCSI_UNIT_STATE_TAG, &inner);
 	if (result)
 		return result;
@@ -205,13 +207,23 @@ static int disk_restore(struct vm_storage *storage, struct state_reader *section
 	return scsi_unit_restore(disk->unit, &inner);
 }
 
+/* One that does not would execute what lies in its rings, on disks that are another host's still.
+ */
+static bool controllers_rest(const struct vm_storage *storage)
+{
+	for (uint32_t i = 0; i < VM_MAX_CONTROLLERS; i++)
+		if (storage->controllers[i].controller && !storage->controllers[i].paused)
+			return false;
+	return true;
+}
+
 int vm_storage_restore(struct vm_storage *storage, struct state_reader *section)
 {
 	struct state_reader part;
-	int result = state_check_version(section, STATE_VERSION);
+	int result = section ? state_check_version(section, STATE_VERSION) : 0;
 
 	storage->pause = (struct storage_pause){.wanted = true};
-	while (!result && (result = state_next(section, &part)) > 0) {
+	while (section && !result && (result = state_next(section, &part)) > 0) {
 		if (part.tag == CONTROLLER_TAG)
 			result = controller_restore(storage, &part);
 		else if (part.tag == DISK_TAG)
@@ -219,7 +231,7 @@ int vm_storage_restore(struct vm_storage *storage, struct state_reader *section)
 		else
 			result = state_check_skippable(&part);
 	}
-	return result;
+	return result ? result : controllers_rest(storage) ? 0 : -EPROTO;
 }
 
 /* ---- to let go, and to take back ---- */

@@ -1,0 +1,376 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A VM's storage between its guest, its images and its moves: a guest with storvsc on real
+ * controllers, units and a raw image, without a processor. The verdict is the image's bytes, or
+ * that a state is refused.
+ */
+#include "tests/unit/test_main.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "hypervisor/engine.h"
+#include "hypervisor/vm_storage_internal.h"
+#include "tests/unit/storvsp/fake_storvsc.h"
+#include "vmbus/guest_memory.h"
+
+#define RING_PAGES   4
+#define CHANNELS     4u
+#define IMAGE_BYTES  (1u << 20)
+#define BLOCK	     512u
+#define OWED	     10u /* requests that a channel's ring holds */
+#define PAUSE_MS     10000
+#define DISK_TAG     STATE_TAG('D', 'I', 'S', 'K')
+#define CONTROLLER_T STATE_TAG('C', 'T', 'R', 'L')
+
+static struct {
+	struct fake_storvsc guest;
+	struct vm_config config;
+	struct vm_storage *storage;
+	struct vm_error error;
+	char path[64];
+	unsigned paused;
+	int pause_status;
+} f;
+
+/* ---- the engine's part of the bus is the guest's ---- */
+
+static int on_connect(struct engine_partition *partition, uint32_t connection_id, int eventfd)
+{
+	(void)partition;
+	return f.guest.bus.ops->connect_event(f.guest.bus.ctx, connection_id, eventfd);
+}
+
+static void on_disconnect(struct engine_partition *partition, uint32_t connection_id)
+{
+	(void)partition;
+	f.guest.bus.ops->disconnect_event(f.guest.bus.ctx, connection_id);
+}
+
+static int on_sint_fds(struct engine_partition *partition, uint32_t vp, struct engine_sint_fds *fds)
+{
+	(void)partition;
+	fds->raise = f.guest.bus.ops->get_sint_fd(f.guest.bus.ctx, vp);
+	return fds->raise < 0 ? fds->raise : 0;
+}
+
+static const struct engine_ops engine = {
+	.connect_event = on_connect,
+	.disconnect_event = on_disconnect,
+	.get_sint_fds = on_sint_fds,
+};
+
+/* ---- the bench ---- */
+
+static void storage_make(void)
+{
+	const struct vm_storage_partition partition = {
+		.memory = f.guest.memory,
+		.signals = &f.guest.signals,
+		.server = f.guest.server,
+		.engine = &engine,
+		.vp_count = CHANNELS,
+	};
+
+	assert_int_equal(vm_storage_create(&f.config, f.guest.loop, false, &f.storage, &f.error),
+			 0);
+	assert_int_equal(vm_storage_attach(f.storage, &partition), 0);
+}
+
+/* As on another host, or after a reboot; the guest keeps its memory. */
+static void storage_make_again(void)
+{
+	vm_storage_destroy(f.storage);
+	storvsc_change_host(&f.guest);
+	storage_make();
+}
+
+static int set_up(void **state)
+{
+	int fd;
+
+	(void)state;
+	memset(&f, 0, sizeof(f));
+	snprintf(f.path, sizeof(f.path), "/tmp/vm-storage-XXXXXX");
+	fd = mkstemp(f.path);
+	if (fd < 0 || ftruncate(fd, IMAGE_BYTES) < 0 || close(fd) < 0)
+		return -1;
+	snprintf(f.config.name, sizeof(f.config.name), "vm0");
+	f.config.disks[0].path = f.path;
+	f.config.disks[0].format = DISK_FORMAT_RAW;
+	f.config.disk_count = 1;
+	storvsc_init(&f.guest);
+	storage_make();
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	vm_storage_destroy(f.storage);
+	storvsc_fini(&f.guest);
+	unlink(f.path);
+	return 0;
+}
+
+static void guest_begin(void)
+{
+	const uint8_t test_unit_ready[6] = {0};
+
+	storvsc_connect(&f.guest);
+	assert_int_equal(storvsc_open(&f.guest, 0, RING_PAGES), 0);
+	assert_true(storvsc_begin_session(&f.guest, VSTOR_VERSION_6_2));
+	assert_true(storvsc_open_sub_channels(&f.guest, CHANNELS - 1, RING_PAGES));
+	/* POWER ON, RESET is told first */
+	assert_non_null(storvsc_command(&f.guest, 0, test_unit_ready, 6, 0, 0));
+	assert_int_equal(storvsc_command(&f.guest, 0, test_unit_ready, 6, 0, 0)->srb.srb_status,
+			 VSTOR_SRB_SUCCESS);
+}
+
+static void on_paused(void *ctx, int status)
+{
+	(void)ctx;
+	f.pause_status = status;
+	f.paused++;
+}
+
+static void pause_now(void)
+{
+	f.paused = 0;
+	vm_storage_pause(f.storage, PAUSE_MS, on_paused, NULL);
+	assert_true(storvsc_wait(&f.guest, &f.paused, 1, STORVSC_DEFAULT_PATIENCE));
+	assert_int_equal(f.pause_status, 0);
+}
+
+/* Bytes of the image that are not zero. */
+static unsigned image_written(void)
+{
+	static uint8_t bytes[IMAGE_BYTES];
+	unsigned count = 0;
+	int fd = open(f.path, O_RDONLY);
+
+	assert_int_equal(read(fd, bytes, sizeof(bytes)), sizeof(bytes));
+	close(fd);
+	for (size_t i = 0; i < sizeof(bytes); i++)
+		count += bytes[i] != 0;
+	return count;
+}
+
+/* ---- the end of a VM that rests ---- */
+
+/* They go along in the guest's memory, and who runs the VM then executes them. */
+static void what_a_resting_guest_is_owed_is_not_executed_at_its_end(void **state)
+{
+	uint8_t block[BLOCK];
+
+	(void)state;
+	memset(block, 0xaa, sizeof(block));
+	for (unsigned round = 0; round < 8; round++) {
+		memset(f.guest.answers, 0, sizeof(f.guest.answers));
+		guest_begin();
+		guest_memory_write(f.guest.memory, STORVSC_DATA_GPA, block, sizeof(block));
+		pause_now();
+		for (unsigned i = 0; i < OWED * CHANNELS; i++)
+			assert_true(storvsc_io(&f.guest, i % CHANNELS, 100 + i, 0, true, i,
+					       STORVSC_DATA_GPA, BLOCK));
+		vm_storage_detach(f.storage);
+		assert_int_equal(image_written(), 0);
+		storage_make_again();
+	}
+}
+
+static void a_pause_that_the_end_of_a_partition_cut_off_keeps_no_later_one_away(void **state)
+{
+	const struct vm_storage_partition partition = {
+		.memory = f.guest.memory,
+		.signals = &f.guest.signals,
+		.engine = &engine,
+		.vp_count = CHANNELS,
+	};
+	struct vm_storage_partition next = partition;
+
+	(void)state;
+	guest_begin();
+	vm_storage_pause(f.storage, PAUSE_MS, on_paused, NULL);
+	vm_storage_detach(f.storage); /* the guest reset itself: the disks stay open */
+	assert_int_equal(f.paused, 0);
+	storvsc_change_host(&f.guest);
+	next.server = f.guest.server;
+	assert_int_equal(vm_storage_attach(f.storage, &next), 0);
+	pause_now();
+}
+
+/* ---- saved state ---- */
+
+static int restore(const struct state_writer *writer)
+{
+	struct state_reader reader, section;
+
+	assert_int_equal(state_writer_result(writer), 0);
+	state_reader_init(&reader, writer->bytes, writer->length);
+	assert_int_equal(state_next(&reader, &section), 1);
+	return vm_storage_restore(f.storage, &section);
+}
+
+static void put_disk(struct state_writer *writer, bool has_medium)
+{
+	const uint8_t id[16] = {0};
+
+	state_begin(writer, DISK_TAG, 1, 1);
+	state_put_u32(writer, 0);
+	state_put_u32(writer, 0);
+	state_put_u8(writer, has_medium);
+	state_put_u64(writer, IMAGE_BYTES);
+	state_put_bytes(writer, id, sizeof(id));
+	scsi_unit_save(f.storage->disks[0]->unit, writer);
+	state_end(writer);
+}
+
+static void put_controller(struct state_writer *writer)
+{
+	state_begin(writer, CONTROLLER_T, 1, 1);
+	state_put_u32(writer, 0);
+	assert_int_equal(storvsp_controller_save(f.storage->controllers[0].controller, writer), 0);
+	state_end(writer);
+}
+
+static void a_saved_storage_is_restored(void **state)
+{
+	struct state_writer writer;
+
+	(void)state;
+	guest_begin();
+	pause_now();
+	state_writer_init(&writer);
+	assert_int_equal(vm_storage_save(f.storage, &writer), 0);
+	storage_make_again();
+	assert_int_equal(restore(&writer), 0);
+	state_writer_fini(&writer);
+}
+
+/* Only a drive can be without a medium: the unit of a disk would go on with what is closed. */
+static void a_state_that_takes_a_disks_medium_away_is_refused(void **state)
+{
+	struct state_writer writer;
+
+	(void)state;
+	state_writer_init(&writer);
+	state_begin(&writer, VM_STORAGE_STATE_TAG, 1, 1);
+	put_controller(&writer);
+	put_disk(&writer, false);
+	state_end(&writer);
+	assert_int_equal(restore(&writer), -EPROTO);
+	assert_non_null(f.storage->disks[0]->disk);
+	state_writer_fini(&writer);
+}
+
+/* What lies in its rings would be executed before the source has let go of the disks. */
+static void a_state_that_leaves_a_controller_out_is_refused(void **state)
+{
+	struct state_writer writer;
+
+	(void)state;
+	state_writer_init(&writer);
+	state_begin(&writer, VM_STORAGE_STATE_TAG, 1, 1);
+	put_disk(&writer, true);
+	state_end(&writer);
+	assert_int_equal(restore(&writer), -EPROTO);
+	assert_int_equal(vm_storage_restore(f.storage, NULL), -EPROTO);
+	state_writer_fini(&writer);
+}
+
+static void a_vm_without_disks_needs_no_state_of_them(void **state)
+{
+	(void)state;
+	f.config.disk_count = 0;
+	storage_make_again();
+	assert_int_equal(vm_storage_restore(f.storage, NULL), 0);
+}
+
+/* ---- a flush that hangs ---- */
+
+/* A disk that flushes when it is told to. */
+static struct {
+	struct disk disk;
+	_Atomic(struct disk_request *) flush;
+	struct io_post post;
+	bool closed;
+} slow;
+
+static void slow_get_info(struct disk *disk, struct disk_info *info)
+{
+	(void)disk;
+	*info = (struct disk_info){.size_bytes = IMAGE_BYTES, .block_bytes = BLOCK, .kind = "raw"};
+}
+
+static void slow_submit(struct disk *disk, struct disk_request *request)
+{
+	(void)disk;
+	atomic_store(&slow.flush, request);
+}
+
+static void slow_close(struct disk *disk)
+{
+	(void)disk;
+	slow.closed = true;
+}
+
+static void on_slow_flushed(struct io_post *post)
+{
+	struct disk_request *request = atomic_load(&slow.flush);
+
+	(void)post;
+	request->done(request, 0);
+}
+
+static void a_disk_that_is_still_being_flushed_is_not_taken_away(void **state)
+{
+	static const struct disk_ops slow_ops = {
+		.get_info = slow_get_info, .submit = slow_submit, .close = slow_close};
+	struct storage_disk *disk = f.storage->disks[0];
+	struct disk *real = disk->disk;
+
+	(void)state;
+	memset(&slow, 0, sizeof(slow));
+	slow.disk.ops = &slow_ops;
+	slow.post.fn = on_slow_flushed;
+	disk->disk = &slow.disk;
+	vm_storage_pause(f.storage, PAUSE_MS, on_paused, NULL);
+	for (int i = 0; i < STORVSC_DEFAULT_PATIENCE && !atomic_load(&slow.flush); i++)
+		storvsc_run(&f.guest, 1);
+	assert_non_null(atomic_load(&slow.flush));
+	vm_storage_resume(f.storage); /* the move is given up, the flush goes on */
+	assert_int_not_equal(vm_storage_remove(f.storage, 0, 0, &f.error), 0);
+	assert_int_equal(f.error.code, EXIT_STATE);
+	storvsc_run(&f.guest, 10);
+	assert_false(slow.closed);
+	io_loop_post(atomic_load(&slow.flush)->loop, &slow.post);
+	for (int i = 0; i < STORVSC_DEFAULT_PATIENCE && f.storage->flush; i++)
+		storvsc_run(&f.guest, 1);
+	assert_null(f.storage->flush);
+	assert_int_equal(vm_storage_remove(f.storage, 0, 0, &f.error), 0);
+	for (int i = 0; i < STORVSC_DEFAULT_PATIENCE && !slow.closed; i++)
+		storvsc_run(&f.guest, 1);
+	assert_true(slow.closed);
+	disk_close(real);
+}
+
+int main(void)
+{
+#define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
+	const struct CMUnitTest tests[] = {
+		TEST(what_a_resting_guest_is_owed_is_not_executed_at_its_end),
+		TEST(a_pause_that_the_end_of_a_partition_cut_off_keeps_no_later_one_away),
+		TEST(a_saved_storage_is_restored),
+		TEST(a_state_that_takes_a_disks_medium_away_is_refused),
+		TEST(a_state_that_leaves_a_controller_out_is_refused),
+		TEST(a_vm_without_disks_needs_no_state_of_them),
+		TEST(a_disk_that_is_still_being_flushed_is_not_taken_away),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

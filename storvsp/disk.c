@@ -51,6 +51,38 @@ bool disk_format_parse(const char *name, enum disk_format *format)
 	return false;
 }
 
+/*
+ * Operation codes (SPC-4, SBC-3, MMC-6) that change neither the medium nor how it is used by
+ * others. The direction of the data alone would not do: it is the guest's word, and FORMAT UNIT,
+ * SANITIZE, WRITE SAME or WRITE LONG change a medium without any.
+ */
+static bool cdb_only_looks(uint8_t opcode)
+{
+	static const uint8_t looks[] = {
+		0x00,			/* TEST UNIT READY */
+		0x03,			/* REQUEST SENSE */
+		0x08, 0x28, 0xa8, 0x88, /* READ (6), (10), (12), (16) */
+		0x12,			/* INQUIRY */
+		0x1a, 0x5a,		/* MODE SENSE (6), (10) */
+		0x1b,			/* START STOP UNIT */
+		0x1c,			/* RECEIVE DIAGNOSTIC RESULTS */
+		0x1e,			/* PREVENT ALLOW MEDIUM REMOVAL */
+		0x25, 0x9e,		/* READ CAPACITY (10), SERVICE ACTION IN (16) */
+		0x2f, 0xaf, 0x8f,	/* VERIFY (10), (12), (16) */
+		0x34, 0x90,		/* PRE-FETCH (10), (16) */
+		0x35, 0x91,		/* SYNCHRONIZE CACHE (10), (16) */
+		0x37, 0xb7,		/* READ DEFECT DATA (10), (12) */
+		0x3c,			/* READ BUFFER */
+		0x43, 0x46, 0x4a, 0x51, /* MMC: READ TOC, configuration, events, disc */
+		0xbd, 0xbe,		/* MECHANISM STATUS, READ CD */
+		0x4d,			/* LOG SENSE */
+		0x5e,			/* PERSISTENT RESERVE IN */
+		0xa3,			/* MAINTENANCE IN */
+	};
+
+	return memchr(looks, opcode, sizeof(looks)) != NULL;
+}
+
 bool disk_request_writes(const struct disk_request *request)
 {
 	switch (request->op) {
@@ -59,10 +91,8 @@ bool disk_request_writes(const struct disk_request *request)
 	case DISK_UNMAP:
 		return true;
 	case DISK_SCSI:
-		/* FORMAT UNIT, SANITIZE, WRITE SAME without data */
 		return request->scsi->direction == DISK_TO_DEVICE ||
-		       request->scsi->cdb[0] == 0x04 || request->scsi->cdb[0] == 0x48 ||
-		       request->scsi->cdb[0] == 0x93;
+		       !cdb_only_looks(request->scsi->cdb[0]);
 	default:
 		return false;
 	}

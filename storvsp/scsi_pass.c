@@ -3,13 +3,14 @@
  * A unit whose disk is a real LUN: its CDBs go there, and its answers come back. What does not pass
  * is what would reach beyond the LUN, or outlast the guest in a way that nobody can take back:
  *
- *   EXTENDED COPY, RECEIVE COPY RESULTS  the target would copy with the parent's rights, from and
- *                                        to LUNs that are not this guest's
+ *   EXTENDED COPY, RECEIVE COPY RESULTS, the target would copy with the parent's rights, from and
+ *   COPY, COMPARE, COPY AND VERIFY       to LUNs that are not this guest's
  *   WRITE BUFFER                         downloads firmware into the target
  *   SECURITY PROTOCOL IN/OUT             can lock a drive for good
  *   ATA PASS-THROUGH                     does all of that in another language
  *   MAINTENANCE OUT                      changes paths and priorities of other initiators
  *   variable length CDBs                 do not fit into VSTOR's 16 bytes
+ *   vendor specific and reserved codes   do who knows what; many drives take firmware by them
  *   REPORT LUNS                          is about the controller's units, and answered there
  *   NACA in the control byte             an ACA condition would hold up the parent's nexus
  *
@@ -24,7 +25,9 @@ static bool opcode_passes(uint8_t opcode)
 {
 	switch (opcode) {
 	case OP_WRITE_BUFFER:
-	case OP_VARIABLE_LENGTH:
+	case OP_COPY:
+	case OP_COMPARE:
+	case OP_COPY_AND_VERIFY:
 	case OP_THIRD_PARTY_COPY_OUT:
 	case OP_THIRD_PARTY_COPY_IN:
 	case OP_ATA_PASS_THROUGH_16:
@@ -39,7 +42,7 @@ static bool opcode_passes(uint8_t opcode)
 	}
 }
 
-/* By the group of the operation code (SPC-4); 0: the group has none that is known. */
+/* By the group of the operation code (SPC-4); 0: variable length, reserved, or vendor specific. */
 static uint8_t cdb_length(uint8_t opcode)
 {
 	static const uint8_t lengths[8] = {6, 10, 10, 0, 16, 12, 0, 0};
@@ -122,13 +125,11 @@ void scsi_pass(struct scsi_unit *unit, struct scsi_command *command)
 			return;
 		}
 	}
-	if (!opcode_passes(command->cdb[0])) {
+	if (length == 0 || !opcode_passes(command->cdb[0])) {
 		scsi_end_sense(command, SENSE_ILLEGAL_REQUEST, ASC_INVALID_OPCODE);
 		return;
 	}
-	if (length == 0) /* vendor specific: as long as the guest says */
-		length = command->cdb_bytes;
-	if (length > command->cdb_bytes || length > SCSI_CDB_BYTES || length < 6) {
+	if (length > command->cdb_bytes) {
 		scsi_end_bad_cdb(command, command->cdb_bytes, -1);
 		return;
 	}

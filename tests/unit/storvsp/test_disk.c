@@ -370,6 +370,10 @@ static void read_only_disks_refuse_what_writes(void **state)
 	assert_true(disk_request_writes(&request));
 	scsi = (struct disk_scsi){.cdb = {0x00}, .direction = DISK_NO_DATA};
 	assert_false(disk_request_writes(&request));
+	scsi = (struct disk_scsi){.cdb = {0x2a}, .direction = DISK_FROM_DEVICE}; /* a lie */
+	assert_true(disk_request_writes(&request));
+	scsi = (struct disk_scsi){.cdb = {0x3f}, .direction = DISK_NO_DATA}; /* WR_UNCOR */
+	assert_true(disk_request_writes(&request));
 	request = (struct disk_request){.op = DISK_FLUSH};
 	assert_false(disk_request_writes(&request));
 	request.op = DISK_UNMAP;

@@ -150,16 +150,17 @@ static int source_release(void *ctx, struct vm_error *error)
 	return vm_storage_release(vm->storage, error);
 }
 
-static void resume_try(void *ctx)
+static void on_resume_again(void *ctx);
+
+static void resume_try(struct vm *vm, uint32_t patience_ms)
 {
-	struct vm *vm = ctx;
 	struct vm_error error;
 
-	vm->move.again = NULL;
-	if (vm_storage_reopen(vm->storage, &error)) {
+	if (vm_storage_reopen(vm->storage, patience_ms, &error)) {
 		log_error_limited("%s: it rests until it has its disks again: %s", vm->config->name,
 				  error.message);
-		if (event_loop_after_ms(vm->loop, DISKS_AGAIN_MS, resume_try, vm, &vm->move.again))
+		if (event_loop_after_ms(vm->loop, DISKS_AGAIN_MS, on_resume_again, vm,
+					&vm->move.again))
 			log_error("%s: out of memory: it rests for good", vm->config->name);
 		return;
 	}
@@ -167,12 +168,21 @@ static void resume_try(void *ctx)
 	vm_set_state(vm, VM_STATE_RUNNING);
 }
 
+/* Without patience: while it waits the loop turns, and the VM can be asked and stopped. */
+static void on_resume_again(void *ctx)
+{
+	struct vm *vm = ctx;
+
+	vm->move.again = NULL;
+	resume_try(vm, 0);
+}
+
 static void source_resume(void *ctx)
 {
 	struct vm *vm = ctx;
 
 	if (vm->state == VM_STATE_PAUSED && !vm->move.departed && !vm->move.again)
-		resume_try(vm);
+		resume_try(vm, VM_STORAGE_PATIENCE_MS);
 }
 
 static void source_depart(void *ctx, migration_late_frame_fn fn, void *fn_ctx)
@@ -431,7 +441,7 @@ int vm_go(struct vm *vm, bool announce, struct vm_error *error)
 				    vm_state_name(vm->state));
 	/* The other host has let go of them by now; nobody has been told yet that the VM runs here.
 	 */
-	result = vm_storage_reopen(vm->storage, error);
+	result = vm_storage_reopen(vm->storage, VM_STORAGE_PATIENCE_MS, error);
 	if (!result)
 		result = partition_go(vm->partition, announce, error);
 	if (result) {

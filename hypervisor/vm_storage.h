@@ -133,8 +133,11 @@ int vm_storage_restore(struct vm_storage *storage, struct state_reader *section)
 int vm_storage_release(struct vm_storage *storage, struct vm_error *error);
 /* Takes every disk that was released, or opened deferred; of a restored VM checks that they are the
  * ones that it had. Where it fails (-EBUSY: another has one of them) those that were taken stay
- * so: it may be called again. Blocks. NULL: 0. */
-int vm_storage_reopen(struct vm_storage *storage, struct vm_error *error);
+ * so: it may be called again. patience_ms: how long another may still have each. Blocks. NULL: 0.
+ */
+#define VM_STORAGE_PATIENCE_MS                                                                     \
+	1000 /* a host, or a process that has just ended, may need a moment */
+int vm_storage_reopen(struct vm_storage *storage, uint32_t patience_ms, struct vm_error *error);
 
 /* Describes the disks for the destination's check; one section, if any. */
 int vm_storage_describe(const struct vm_storage *storage, struct state_writer *writer);

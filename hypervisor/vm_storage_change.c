@@ -14,11 +14,13 @@
 #include "base/event_loop.h"
 #include "base/log.h"
 #include "storvsp/disk_vhd.h"
+#include "storvsp/slow_call.h"
 
 #define LOG_COMPONENT "storage"
 
 #define EJECT_LOOK_MS 500
 #define SIZE_GRANULE  UINT64_C(4096)
+#define GROW_MS	      5000
 
 static struct storage_controller *controller_of(const struct storage_disk *disk)
 {
@@ -299,10 +301,46 @@ void storage_changes_settle(struct vm_storage *storage)
 
 /* ---- size ---- */
 
+/* A file on a share, which may hang: see slow_call.h. */
+struct file_growth {
+	uint64_t bytes;
+	int result; /* -EOPNOTSUPP: it is no file */
+	char path[];
+};
+
+static void file_grow_now(void *job)
+{
+	struct file_growth *growth = job;
+	struct stat status;
+
+	if (stat(growth->path, &status) < 0 || !S_ISREG(status.st_mode))
+		growth->result = -EOPNOTSUPP;
+	else if (truncate(growth->path, (off_t)growth->bytes) < 0)
+		growth->result = -errno;
+}
+
+static int file_grow(const char *path, uint64_t bytes)
+{
+	size_t length = strlen(path) + 1;
+	struct file_growth *growth = calloc(1, sizeof(*growth) + length);
+	int result;
+
+	if (!growth)
+		return -ENOMEM;
+	growth->bytes = bytes;
+	memcpy(growth->path, path, length);
+	result = slow_call(file_grow_now, free, growth, GROW_MS);
+	if (result == -ETIMEDOUT)
+		return result; /* the job frees itself */
+	result = result ? result : growth->result;
+	free(growth);
+	return result;
+}
+
 static int image_grow(const struct storage_disk *disk, uint64_t bytes, struct vm_error *error)
 {
 	const struct vm_disk_config *config = &disk->config;
-	struct stat status;
+	int result = -EOPNOTSUPP;
 
 	if (bytes % SIZE_GRANULE)
 		return vm_error_set(error, EXIT_CONFIG, -EINVAL,
@@ -312,15 +350,14 @@ static int image_grow(const struct storage_disk *disk, uint64_t bytes, struct vm
 				    "disk %u:%u has %llu bytes already; it can only grow",
 				    config->controller, config->lun,
 				    (unsigned long long)disk->info.size_bytes);
-	if (config->read_only || strcmp(disk->info.kind, "raw") != 0 ||
-	    stat(config->path, &status) < 0 || !S_ISREG(status.st_mode))
+	if (!config->read_only && strcmp(disk->info.kind, "raw") == 0)
+		result = file_grow(config->path, bytes);
+	if (result == -EOPNOTSUPP)
 		return vm_error_set(error, EXIT_CONFIG, -EOPNOTSUPP,
 				    "disk %u:%u (%s) is not made larger from here; do that where "
 				    "it is kept, then give no size",
 				    config->controller, config->lun, disk->info.kind);
-	if (truncate(config->path, (off_t)bytes) < 0)
-		return storage_explain(config, -errno, "", error);
-	return 0;
+	return result ? storage_explain(config, result, "", error) : 0;
 }
 
 /* Tells the guest where the size is another one now. */

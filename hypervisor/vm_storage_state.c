@@ -6,6 +6,7 @@
 #include "hypervisor/vm_storage_internal.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -20,8 +21,6 @@
 #define CONTROLLER_TAG STATE_TAG('C', 'T', 'R', 'L')
 #define DISK_TAG       STATE_TAG('D', 'I', 'S', 'K')
 
-/* A host that lets go of an image, or a process that has just ended, may need a moment. */
-#define TAKE_MS	     1000
 #define TAKE_STEP_MS 10
 
 /* ---- pause ---- */
@@ -200,6 +199,8 @@ static int disk_restore(struct vm_storage *storage, struct state_reader *section
 		scsi_unit_change_medium(disk->unit, NULL);
 		disk_close(disk->disk);
 		disk->disk = NULL;
+		free(disk->config.path);
+		disk->config.path = NULL;
 	}
 	disk->expected = has_medium;
 	disk->expected_bytes = size_bytes;
@@ -270,10 +271,10 @@ static bool is_same(const struct disk_info *info, uint64_t size_bytes, const uin
 }
 
 /* For a moment, where another still has it. */
-static int disk_take(struct storage_disk *disk, struct vm_error *error)
+static int disk_take(struct storage_disk *disk, uint32_t patience_ms, struct vm_error *error)
 {
 	const struct timespec step = {.tv_nsec = TAKE_STEP_MS * (long)NS_PER_MS};
-	struct deadline deadline = deadline_in_ms(TAKE_MS);
+	struct deadline deadline = deadline_in_ms(patience_ms);
 	char message[DISK_MESSAGE_BYTES];
 	int result;
 
@@ -287,7 +288,7 @@ static int disk_take(struct storage_disk *disk, struct vm_error *error)
 	return result ? storage_explain(&disk->config, result, message, error) : 0;
 }
 
-int vm_storage_reopen(struct vm_storage *storage, struct vm_error *error)
+int vm_storage_reopen(struct vm_storage *storage, uint32_t patience_ms, struct vm_error *error)
 {
 	for (size_t i = 0; storage && i < storage->disk_count; i++) {
 		struct storage_disk *disk = storage->disks[i];
@@ -295,7 +296,7 @@ int vm_storage_reopen(struct vm_storage *storage, struct vm_error *error)
 
 		if (!disk->disk || disk->held)
 			continue;
-		result = disk_take(disk, error);
+		result = disk_take(disk, patience_ms, error);
 		if (result)
 			return result;
 		disk->held = true;

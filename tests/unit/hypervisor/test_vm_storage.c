@@ -13,6 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/deadline.h"
 #include "hypervisor/engine.h"
 #include "hypervisor/vm_storage_internal.h"
 #include "tests/unit/storvsp/fake_storvsc.h"
@@ -291,6 +292,48 @@ static void a_vm_without_disks_needs_no_state_of_them(void **state)
 	assert_int_equal(vm_storage_restore(f.storage, NULL), 0);
 }
 
+/* ---- to take disks ---- */
+
+static void a_disk_that_another_has_is_waited_for_as_long_as_is_said(void **state)
+{
+	const struct disk_options options = {.path = f.path, .format = DISK_FORMAT_RAW};
+	char message[DISK_MESSAGE_BYTES];
+	struct disk *other;
+	uint64_t began_ns;
+
+	(void)state;
+	assert_int_equal(vm_storage_release(f.storage, &f.error), 0);
+	assert_int_equal(disk_open(&options, &other, message, sizeof(message)), 0);
+	began_ns = monotonic_ns();
+	assert_int_equal(vm_storage_reopen(f.storage, 0, &f.error), -EBUSY);
+	assert_true(monotonic_ns() - began_ns < VM_STORAGE_PATIENCE_MS * NS_PER_MS);
+	assert_int_equal(f.error.code, EXIT_EXISTS);
+	began_ns = monotonic_ns();
+	assert_int_equal(vm_storage_reopen(f.storage, 50, &f.error), -EBUSY);
+	assert_true(monotonic_ns() - began_ns >= 50 * NS_PER_MS);
+	disk_close(other);
+	assert_int_equal(vm_storage_reopen(f.storage, 0, &f.error), 0);
+	assert_int_equal(f.storage->disks[0]->state, VM_DISK_READY);
+}
+
+/* ---- size ---- */
+
+static void a_raw_image_gets_larger_and_never_smaller(void **state)
+{
+	uint64_t size;
+
+	(void)state;
+	assert_int_equal(
+		vm_storage_resize(f.storage, 0, 0, 2 * (uint64_t)IMAGE_BYTES, &size, &f.error), 0);
+	assert_int_equal(size, 2 * IMAGE_BYTES);
+	assert_int_not_equal(vm_storage_resize(f.storage, 0, 0, IMAGE_BYTES, &size, &f.error), 0);
+	assert_int_equal(f.error.code, EXIT_CONFIG);
+	unlink(f.path); /* what has that name now is not the disk */
+	assert_int_not_equal(
+		vm_storage_resize(f.storage, 0, 0, 4 * (uint64_t)IMAGE_BYTES, &size, &f.error), 0);
+	assert_int_equal(f.storage->disks[0]->info.size_bytes, 2 * IMAGE_BYTES);
+}
+
 /* ---- a flush that hangs ---- */
 
 /* A disk that flushes when it is told to. */
@@ -369,6 +412,8 @@ int main(void)
 		TEST(a_state_that_takes_a_disks_medium_away_is_refused),
 		TEST(a_state_that_leaves_a_controller_out_is_refused),
 		TEST(a_vm_without_disks_needs_no_state_of_them),
+		TEST(a_disk_that_another_has_is_waited_for_as_long_as_is_said),
+		TEST(a_raw_image_gets_larger_and_never_smaller),
 		TEST(a_disk_that_is_still_being_flushed_is_not_taken_away),
 	};
 

@@ -96,7 +96,8 @@ class San:
         name, log = f"vlan{vlan}", self.directory / f"vlan{vlan}.log"
         program = Path(__file__).with_name("vlan_peer.py")
         self._vlans[vlan] = self.namespace.spawn(["/usr/bin/python3", program, "eth0", str(vlan), name], log)
-        process.wait_until(f"{name} is there", lambda: "ready" in log.read_text(), 10)
+        # Its log may hold what an earlier one said.
+        process.wait_until(f"{name} is there", lambda: f" {name}:" in self.namespace.run(["ip", "link"]), 10)
         network.quiet(name, self.namespace.prefix)
         self.namespace.run(["ip", "address", "add", network.vlan_address(vlan, 1), "dev", name])
         self.namespace.run(["ip", "link", "set", name, "up"])

@@ -306,10 +306,10 @@ static int start_settled(const struct migration_tls_credentials *credentials,
 
 static int start_ask(struct migration_record *record, struct vm_error *error)
 {
-	struct deadline deadline = deadline_in_ms(START_SETTLE_MS);
 	enum migration_word word = MIGRATION_WORD_UNDECIDED;
 	struct migration_tls_credentials *credentials = NULL;
 	struct vm_error why = {0};
+	struct deadline deadline;
 	int rc;
 
 	/* No process keeps a copy any more: who ASKs meanwhile may know. */
@@ -319,6 +319,7 @@ static int start_ask(struct migration_record *record, struct vm_error *error)
 		return vm_error_set(error, EXIT_INTERNAL, rc,
 				    "cannot write the record of a move: %s", strerror(-rc));
 	rc = migration_tls_credentials_load(NULL, &credentials, &why);
+	deadline = deadline_in_ms(START_SETTLE_MS); /* a slow disk takes nothing from it */
 	while (!rc && !deadline_passed(deadline)) {
 		rc = migration_resolve_query(credentials, record->peer, record->port, record->peer,
 					     MIGRATION_FRAME_RESOLVE, record->id, record->vm, -1,
@@ -331,10 +332,10 @@ static int start_ask(struct migration_record *record, struct vm_error *error)
 		rc = start_settled(credentials, record, word, error);
 	else
 		rc = vm_error_set(error, EXIT_STATE, -EBUSY,
-				  "whether %s was moved to %s is not known (%s); start `lunar "
-				  "receive` there, or where that host will not come back: lunar "
-				  "migrate --resolve %s here",
+				  "whether %s was moved to %s is not known (%s); %s, or where that "
+				  "host will not come back: lunar migrate --resolve %s here",
 				  record->vm, record->peer, rc ? why.message : "it cannot tell yet",
+				  rc ? "start `lunar receive` there" : "try again in a moment",
 				  record->vm);
 	migration_tls_credentials_free(credentials);
 	return rc;

@@ -292,6 +292,34 @@ static void a_vm_without_disks_needs_no_state_of_them(void **state)
 	assert_int_equal(vm_storage_restore(f.storage, NULL), 0);
 }
 
+static void a_medium_that_the_guest_has_ejected_is_not_back_after_a_move(void **state)
+{
+	static struct vm_disk_status disks[VM_MAX_DISKS];
+	struct state_writer writer;
+	int fd = open(f.path, O_WRONLY);
+
+	(void)state;
+	assert_int_equal(pwrite(fd, "CD001", 5, 0x8001), 5); /* an ISO image, as far as we look */
+	close(fd);
+	f.config.disks[0].dvd = true;
+	f.config.disks[0].read_only = true;
+	f.config.disks[0].format = DISK_FORMAT_ISO;
+	storage_make_again();
+	assert_int_equal(vm_storage_get_disks(f.storage, disks), 1);
+	assert_true(disks[0].has_medium);
+	state_writer_init(&writer);
+	state_begin(&writer, VM_STORAGE_STATE_TAG, 1, 1);
+	put_controller(&writer);
+	put_disk(&writer, false);
+	state_end(&writer);
+	assert_int_equal(restore(&writer), 0);
+	state_writer_fini(&writer);
+	assert_int_equal(vm_storage_get_disks(f.storage, disks), 1);
+	assert_false(disks[0].has_medium);
+	assert_null(disks[0].config->path);
+	assert_int_equal(vm_storage_reopen(f.storage, 0, &f.error), 0);
+}
+
 /* ---- to take disks ---- */
 
 static void a_disk_that_another_has_is_waited_for_as_long_as_is_said(void **state)
@@ -411,6 +439,7 @@ int main(void)
 		TEST(a_saved_storage_is_restored),
 		TEST(a_state_that_takes_a_disks_medium_away_is_refused),
 		TEST(a_state_that_leaves_a_controller_out_is_refused),
+		TEST(a_medium_that_the_guest_has_ejected_is_not_back_after_a_move),
 		TEST(a_vm_without_disks_needs_no_state_of_them),
 		TEST(a_disk_that_another_has_is_waited_for_as_long_as_is_said),
 		TEST(a_raw_image_gets_larger_and_never_smaller),

@@ -224,13 +224,12 @@ void world_prepare(void)
 
 /* In memory, where that can be: moves flush their records, and a disk that others keep busy may
  * hold a flush for longer than anything here waits. */
-static void root_make(struct move_world *world)
+static void root_make(char *root, size_t root_bytes)
 {
-	snprintf(world->root, sizeof(world->root), "/dev/shm/lunar-move-XXXXXX");
-	if (mkdtemp(world->root))
-		return;
-	snprintf(world->root, sizeof(world->root), "/tmp/lunar-move-XXXXXX");
-	CHECK(mkdtemp(world->root) != NULL);
+	const char *folder = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
+
+	snprintf(root, root_bytes, "%s/lunar-move-XXXXXX", folder);
+	CHECK(mkdtemp(root) != NULL);
 }
 
 void world_make(struct move_world *world)
@@ -239,7 +238,7 @@ void world_make(struct move_world *world)
 
 	*world = (struct move_world){0};
 	certificates_make();
-	root_make(world);
+	root_make(world->root, sizeof(world->root));
 	for (int host = HOST_A; host <= HOST_B; host++) {
 		host_path(world, (enum move_host)host, "", path);
 		CHECK(mkdir(path, 0700) == 0);

@@ -15,7 +15,7 @@ from testbed.san import Account
 
 CODES = {name: int(value) for name, value in
          re.findall(r"^\s*(EXIT_\w+) = (\d+)", (paths.ROOT / "base/exit_code.h").read_text(), re.M)}
-VM = Vm("bad", "02:4c:55:4e:02:01", network.guest_address(20), memory="128M")
+VM = Vm("bad", "02:4c:55:4e:02:01", network.guest_address(20), memory="192M")
 SECONDS = 20
 
 

@@ -43,7 +43,7 @@ def cycle(host: Host, vm: Vm) -> None:
 @pytest.mark.deadline(60 + SECONDS_PER_START * STARTS)
 def test_starts_and_stops_leak_nothing(host2: Host) -> None:
     """The first three starts warm up; what stands after them must stand after the last."""
-    vm = Vm("leak", "02:4c:55:4e:04:01", network.guest_address(30), memory="128M")
+    vm = Vm("leak", "02:4c:55:4e:04:01", network.guest_address(30), memory="192M")
     for _ in range(3):
         cycle(host2, vm)
     before = state(host2)

@@ -34,7 +34,7 @@ CASES = [(step, fault) for step in documented_steps() for fault in FAULTS if pos
 @pytest.fixture(scope="module")
 def walk(bed: Bed, moves: None) -> Iterator[Walk]:
     """One VM for all steps."""
-    made = Walk(bed, Vm("walker", "02:4c:55:4e:06:01", network.guest_address(51), memory="128M"))
+    made = Walk(bed, Vm("walker", "02:4c:55:4e:06:01", network.guest_address(51), memory="192M"))
     yield made
     made.close()
 

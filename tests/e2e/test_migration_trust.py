@@ -30,7 +30,7 @@ def strangers(bed: Bed) -> Path:
 @pytest.fixture(scope="module")
 def guarded(bed: Bed, moves: None) -> Iterator[Guest]:
     """A guest that nobody may have."""
-    guest = Guest(bed.hosts[0], Vm("guarded", "02:4c:55:4e:05:01", network.guest_address(41), memory="128M")).start()
+    guest = Guest(bed.hosts[0], Vm("guarded", "02:4c:55:4e:05:01", network.guest_address(41), memory="192M")).start()
     yield guest
     guest.stop()
 

@@ -15,7 +15,7 @@ from testbed.san import Account
 
 CODES = {name: int(value) for name, value in
          re.findall(r"^\s*(EXIT_\w+) = (\d+)", (paths.ROOT / "base/exit_code.h").read_text(), re.M)}
-VM = Vm("bad", "02:4c:55:4e:02:01", network.guest_address(20), memory="192M")
+VM = Vm("bad", "02:4c:55:4e:02:01", network.guest_address(20), memory="128M")
 SECONDS = 20
 
 
@@ -43,7 +43,7 @@ def start(host: Host, yaml: str) -> Result:
     ("EXIT_CONFIG", "memory: 128M", "memory: lots"),
     ("EXIT_NO_KERNEL", "vmlinuz", "no-such-kernel"),
     ("EXIT_NO_KERNEL", "initrd\n", "no-such-initrd\n"),
-    ("EXIT_NO_SWITCH", "netvspd.sock", "nobody.sock"),
+    ("EXIT_NO_SWITCH", "nics:\n  - ", "nics:\n  - switch: /run/nobody.sock\n    "),
 ], ids=["unknown-key", "too-many-vps", "bad-memory", "missing-kernel", "missing-initrd", "netvspd-absent"])
 def test_yaml_that_cannot_run_is_refused(host1: Host, code: str, old: str, new: str) -> None:
     """What lunar says of a VM's file."""

@@ -84,6 +84,13 @@ class Cpu:
         return sum(int(each[11]) + int(each[12]) for each in fields) / TICKS
 
 
+def _iscsi_options(url: str, initiator: str) -> str:
+    """QEMU's words for iscsi://HOST/IQN/LUN."""
+    portal, target, lun = url.removeprefix("iscsi://").split("/")
+    return (f"file.driver=iscsi,file.transport=tcp,file.portal={portal},file.target={target},file.lun={lun},"
+            f"file.initiator-name={initiator}")
+
+
 class QemuScsiGuest:
     """A guest under QEMU with virtio-scsi disks and an I/O thread; no NIC."""
 
@@ -91,11 +98,11 @@ class QemuScsiGuest:
         """disks: files of the host or iscsi:// URLs, by the names that device() knows."""
         self._host, self._names = host, list(disks)
         argv = machine_argv("q35", host, memory_mib, 1, "console=ttyS0 quiet panic=-1 lunar.name=peer lunar.virtio") + [
-            "-iscsi", f"initiator-name={initiator}-qemu", "-object", "iothread,id=io0",
+            "-object", "iothread,id=io0",
             "-device", "virtio-scsi-pci,id=scsi0,iothread=io0"]
         for number, (name, source) in enumerate(disks.items()):
             # The file is also ours: no lock. Both never write at one time.
-            file = (f"file.driver=iscsi,file.filename={source}" if source.startswith("iscsi:") else
+            file = (_iscsi_options(source, f"{initiator}-qemu") if source.startswith("iscsi:") else
                     f"file.driver=file,file.filename={source},file.locking=off,file.aio=io_uring,cache.direct=on")
             argv += ["-drive", f"if=none,id={name},format=raw,{file}",
                      "-device", f"scsi-hd,drive={name},bus=scsi0.0,lun={number}"]

@@ -13,6 +13,9 @@ from testbed.san import San
 PORT = 2049
 # Seconds; short, so that a server that comes back serves soon.
 GRACE_SECONDS = 5
+# Seconds. Linux's client renews an idle lease after two thirds of it, but never sooner than 5 s: a lease as short as that
+# ends between two renewals, and the locks of a disk at rest with it.
+LEASE_SECONDS = 15
 
 
 class Nas:
@@ -28,7 +31,7 @@ class Nas:
         self._config = directory / "ganesha.conf"
         self._config.write_text(f"""
             NFS_CORE_PARAM {{ Protocols = 4; NFS_Port = {PORT}; Enable_NLM = false; Enable_RQUOTA = false; }}
-            NFSV4 {{ Grace_Period = {GRACE_SECONDS}; Lease_Lifetime = {GRACE_SECONDS}; RecoveryBackend = fs;
+            NFSV4 {{ Grace_Period = {GRACE_SECONDS}; Lease_Lifetime = {LEASE_SECONDS}; RecoveryBackend = fs;
                      RecoveryRoot = "{directory}/recovery"; Only_Numeric_Owners = true; Minor_Versions = 1, 2; }}
             NFS_KRB5 {{ Active_krb5 = false; }}
             EXPORT {{ Export_Id = 1; Path = "{self.share}"; Pseudo = "/share"; Access_Type = RW; Squash = No_Root_Squash;

@@ -36,18 +36,19 @@ class VerifiedIo:
 
     _numbers = itertools.count(1)
 
-    def __init__(self, bed: Bed, guest: Guest, target: Target, disk: str, mib: int = 32, skip_mib: int = 0):
+    def __init__(self, bed: Bed, guest: Guest, target: Target, disk: str, mib: int = 32, skip_mib: int = 0, rate: int = 0):
         self._bed, self._guest, self._target = bed, guest, target
         self._area = f"--mib {mib} --skip {skip_mib}"
+        limit = f"--rate {rate}" if rate else ""
         number = next(self._numbers)
         self._report, self._log = f"/tmp/io-{number}.json", f"/tmp/io-{number}.log"
         # A session whose guest was killed ends when the next one takes its place.
         process.wait_until(f"one session at {target.iqn}", lambda: len(bed.san.tsihs(target)) == 1, 20, 0.2)
         [self.tsih] = bed.san.tsihs(target)
         self._capture = Capture(f"lan-{bed.san.namespace.name}", Path(bed.directory) / f"sessions-{number}.pcap", SESSION_CHANGES)
-        self._pid = guest.run(f"ioverify run {disk} {self._area} --report {self._report} >{self._log} 2>&1 & "
+        self._pid = guest.run(f"ioverify run {disk} {self._area} {limit} --report {self._report} >{self._log} 2>&1 & "
                               "echo $!").out.split()[-1]
-        process.wait_until("I/O begins", lambda: self.requests() > 0, 30, 0.2)
+        process.wait_until("I/O begins", lambda: self.requests() > 0, 60, 0.2)
 
     def _shown(self) -> dict:
         shown = self._guest.run(f"cat {self._report} 2>/dev/null", check=False).out

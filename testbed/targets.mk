@@ -26,8 +26,10 @@ bench-migrate: deps all
 	$(Q)bench/migrate
 # N moves back and forth under verified I/O; the last line is 'N moves, M errors'.
 soak-migrate: N = 50
+soak-migrate: VPS = 2
+soak-migrate: RATE = 0
 soak-migrate: deps all
-	$(Q)tests/soak-migrate $(N)
+	$(Q)tests/soak-migrate $(N) $(VPS) $(RATE)
 # Every way from a guest to its storage, side by side: bench/results/storage.json, storage.svg and a table; about half an hour.
 bench-storage: ROUNDS = 3
 bench-storage: deps all

@@ -124,8 +124,8 @@ void vm_storage_resume(struct vm_storage *storage);
 /* One section, where there is a controller; else nothing. Paused. */
 int vm_storage_save(const struct vm_storage *storage, struct state_writer *writer);
 /* Before the bus is restored; attached. section: NULL where the state has none, which is right for
- * a VM without disks. Leaves every controller paused. Returns 0, -EPROTO, -EOPNOTSUPP, or -ENODEV:
- * a disk of the section is not there. */
+ * a VM without disks. Leaves every controller paused. Returns 0, -EPROTO (also where a controller
+ * or a disk is left out), -EOPNOTSUPP, or -ENODEV: a disk of the section is not there. */
 int vm_storage_restore(struct vm_storage *storage, struct state_reader *section);
 
 /* Paused: lets go of every disk, so that another host may have them; each is on the disk then.

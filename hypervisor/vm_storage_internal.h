@@ -23,6 +23,7 @@ struct storage_disk {
 	struct disk *next;     /* VM_DISK_CHANGING: the medium to come */
 	uint64_t grow_bytes;   /* VM_DISK_CHANGING: the size to come; 0: a medium */
 	struct scsi_unit *unit;
+	bool restored; /* a state has told of it */
 	bool expected; /* a restored VM had one like this */
 	uint64_t expected_bytes;
 	uint8_t expected_id[16];

@@ -190,6 +190,9 @@ static int disk_restore(struct vm_storage *storage, struct state_reader *section
 		return result ? result : -EPROTO;
 	if (!disk || (has_medium && !disk->disk))
 		return -ENODEV;
+	if (disk->restored)
+		return -EPROTO;
+	disk->restored = true;
 	if (!has_medium && !disk->config.dvd) /* the unit would keep what is closed below */
 		return -EPROTO;
 	result = inner_section(section, SCSI_UNIT_STATE_TAG, &inner);
@@ -218,12 +221,24 @@ static bool controllers_rest(const struct vm_storage *storage)
 	return true;
 }
 
+/* One that is left out would be taken as it is found: nobody would look whether it is the one that
+ * the VM had, and the guest's reservations would be gone. */
+static bool disks_are_told_of(const struct vm_storage *storage)
+{
+	for (size_t i = 0; i < storage->disk_count; i++)
+		if (!storage->disks[i]->restored)
+			return false;
+	return true;
+}
+
 int vm_storage_restore(struct vm_storage *storage, struct state_reader *section)
 {
 	struct state_reader part;
 	int result = section ? state_check_version(section, STATE_VERSION) : 0;
 
 	storage->pause = (struct storage_pause){.wanted = true};
+	for (size_t i = 0; i < storage->disk_count; i++)
+		storage->disks[i]->restored = false;
 	while (section && !result && (result = state_next(section, &part)) > 0) {
 		if (part.tag == CONTROLLER_TAG)
 			result = controller_restore(storage, &part);
@@ -232,7 +247,9 @@ int vm_storage_restore(struct vm_storage *storage, struct state_reader *section)
 		else
 			result = state_check_skippable(&part);
 	}
-	return result ? result : controllers_rest(storage) ? 0 : -EPROTO;
+	if (result)
+		return result;
+	return controllers_rest(storage) && disks_are_told_of(storage) ? 0 : -EPROTO;
 }
 
 /* ---- to let go, and to take back ---- */

@@ -284,6 +284,35 @@ static void a_state_that_leaves_a_controller_out_is_refused(void **state)
 	state_writer_fini(&writer);
 }
 
+/* What is there at its path would be taken for it, whatever it is. */
+static void a_state_that_leaves_a_disk_out_is_refused(void **state)
+{
+	struct state_writer writer;
+
+	(void)state;
+	state_writer_init(&writer);
+	state_begin(&writer, VM_STORAGE_STATE_TAG, 1, 1);
+	put_controller(&writer);
+	state_end(&writer);
+	assert_int_equal(restore(&writer), -EPROTO);
+	state_writer_fini(&writer);
+}
+
+static void a_state_that_tells_of_a_disk_twice_is_refused(void **state)
+{
+	struct state_writer writer;
+
+	(void)state;
+	state_writer_init(&writer);
+	state_begin(&writer, VM_STORAGE_STATE_TAG, 1, 1);
+	put_controller(&writer);
+	put_disk(&writer, true);
+	put_disk(&writer, true);
+	state_end(&writer);
+	assert_int_equal(restore(&writer), -EPROTO);
+	state_writer_fini(&writer);
+}
+
 static void a_vm_without_disks_needs_no_state_of_them(void **state)
 {
 	(void)state;
@@ -439,6 +468,8 @@ int main(void)
 		TEST(a_saved_storage_is_restored),
 		TEST(a_state_that_takes_a_disks_medium_away_is_refused),
 		TEST(a_state_that_leaves_a_controller_out_is_refused),
+		TEST(a_state_that_leaves_a_disk_out_is_refused),
+		TEST(a_state_that_tells_of_a_disk_twice_is_refused),
 		TEST(a_medium_that_the_guest_has_ejected_is_not_back_after_a_move),
 		TEST(a_vm_without_disks_needs_no_state_of_them),
 		TEST(a_disk_that_another_has_is_waited_for_as_long_as_is_said),

@@ -40,9 +40,15 @@ struct storage_flush {
 	struct io_loop *loop;
 	size_t pending;
 	int status;
+	bool lost; /* it has ended, but its requests have not */
+	struct storage_flush *next_lost;
 	size_t count;
 	struct flush_item items[];
 };
+
+/* Those whose loop failed under them, with their loops: what they asked for may still end, and then
+ * writes to them. Main thread. */
+static struct storage_flush *lost_flushes;
 
 static void on_flushed(struct disk_request *request, int status)
 {
@@ -65,12 +71,16 @@ static void *flush_run(void *ctx)
 		flush->items[i].request.loop = flush->loop;
 		disk_submit(flush->items[i].disk, &flush->items[i].request);
 	}
-	while (flush->pending) {
+	while (flush->pending && !flush->lost) {
 		result = io_loop_run(flush->loop, -1);
-		if (result < 0 && result != -EINTR)
-			log_error_limited("a flush waits in vain: %s", strerror(-result));
+		if (result < 0) {
+			log_error("a flush cannot be waited for: %s", strerror(-result));
+			flush->status = result;
+			flush->lost = true;
+		}
 	}
-	io_loop_destroy(flush->loop);
+	if (!flush->lost)
+		io_loop_destroy(flush->loop);
 	if (write(flush->ended, &one, sizeof(one)) < 0)
 		log_error("the end of a flush cannot be told: %s", strerror(errno));
 	return NULL;
@@ -81,7 +91,12 @@ static void flush_free(struct storage_flush *flush)
 	event_watch_remove(flush->watch);
 	if (flush->ended >= 0)
 		close(flush->ended);
-	free(flush);
+	if (flush->lost) {
+		flush->next_lost = lost_flushes;
+		lost_flushes = flush;
+	} else {
+		free(flush);
+	}
 }
 
 static void on_flush_ended(void *ctx, int fd, uint32_t events)

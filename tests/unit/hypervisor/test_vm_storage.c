@@ -459,6 +459,42 @@ static void a_disk_that_is_still_being_flushed_is_not_taken_away(void **state)
 	disk_close(real);
 }
 
+/* The descriptor of the flush's ring becomes another file, so that the kernel takes nothing more.
+ */
+static void breaking_submit(struct disk *disk, struct disk_request *request)
+{
+	char path[64], link[64];
+
+	(void)disk;
+	(void)request;
+	for (int fd = 0; fd < 256; fd++) {
+		ssize_t length;
+
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+		length = readlink(path, link, sizeof(link) - 1);
+		if (length > 0 && strncmp(link, "anon_inode:[io_uring]", (size_t)length) == 0)
+			dup2(open("/dev/null", O_RDONLY | O_CLOEXEC), fd);
+	}
+}
+
+static void a_flush_that_the_kernel_refuses_ends_the_pause(void **state)
+{
+	static const struct disk_ops breaking_ops = {
+		.get_info = slow_get_info, .submit = breaking_submit, .close = slow_close};
+	struct storage_disk *disk = f.storage->disks[0];
+	struct disk *real = disk->disk;
+
+	(void)state;
+	memset(&slow, 0, sizeof(slow));
+	slow.disk.ops = &breaking_ops;
+	disk->disk = &slow.disk;
+	vm_storage_pause(f.storage, PAUSE_MS, on_paused, NULL);
+	assert_true(storvsc_wait(&f.guest, &f.paused, 1, STORVSC_DEFAULT_PATIENCE));
+	assert_true(f.pause_status < 0);
+	assert_null(f.storage->flush);
+	disk->disk = real;
+}
+
 int main(void)
 {
 #define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
@@ -475,6 +511,7 @@ int main(void)
 		TEST(a_disk_that_another_has_is_waited_for_as_long_as_is_said),
 		TEST(a_raw_image_gets_larger_and_never_smaller),
 		TEST(a_disk_that_is_still_being_flushed_is_not_taken_away),
+		TEST(a_flush_that_the_kernel_refuses_ends_the_pause),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

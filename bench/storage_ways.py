@@ -22,7 +22,6 @@ class Job:
     random: bool
     reads: int  # percent
     depth: int
-    shown: bool = False  # in the table
 
     @property
     def what(self) -> str:
@@ -40,20 +39,15 @@ class Job:
         return f"{self.size} {'random' if self.random else 'sequential'} {self.what} qd{self.depth}"
 
     @property
-    def short(self) -> str:
-        """For the table's head."""
-        return f"{self.size} {self.what[0]} qd{self.depth}"
-
-    @property
     def options(self) -> str:
         """For iobench."""
         return f"--block {self.block} {'--random' if self.random else ''} --reads {self.reads} --depth {self.depth}"
 
 
 JOBS = [
-    *(Job(4096, True, reads, depth, shown=depth != 8 and reads != 70) for reads in (100, 0, 70) for depth in (1, 8, 32)),
-    *(Job(65536, False, reads, depth, shown=depth == 8 and reads != 50) for reads in (100, 0, 50) for depth in (1, 8)),
-    *(Job(1 << 20, False, reads, depth, shown=depth == 4 and reads != 50) for reads in (100, 0, 50) for depth in (1, 4)),
+    *(Job(4096, True, reads, depth) for reads in (100, 0, 70) for depth in (1, 8, 32)),
+    *(Job(65536, False, reads, depth) for reads in (100, 0, 50) for depth in (1, 8)),
+    *(Job(1 << 20, False, reads, depth) for reads in (100, 0, 50) for depth in (1, 4)),
 ]
 
 
@@ -132,6 +126,7 @@ class QemuScsiGuest:
 @dataclass(frozen=True)
 class Way:
     """One way from a guest to storage."""
+    group: str  # what lies below: ways to the same bytes stand together
     name: str
     guest: Guest | QemuScsiGuest
     device: str

@@ -30,8 +30,8 @@ soak-migrate: VPS = 2
 soak-migrate: RATE = 0
 soak-migrate: deps all
 	$(Q)tests/soak-migrate $(N) $(VPS) $(RATE)
-# Every way from a guest to its storage, side by side: bench/results/storage.json, storage.svg and a table; about half an hour.
-bench-storage: ROUNDS = 3
+# Every way from a guest to its storage, side by side: bench/results/storage.json, storage.svg, storage.md; about half an hour.
+bench-storage: ROUNDS = 5
 bench-storage: deps all
 	$(Q)bench/storage $(ROUNDS)
 # iscsi-test-cu and sg3-utils in a guest, on disks of several kinds; the last line is 'N passed, M failed, K not applicable'.

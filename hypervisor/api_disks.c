@@ -57,16 +57,6 @@ enum MHD_Result api_answer_disks(const struct api_vm *vm, struct MHD_Connection 
 
 /* ---- bodies ---- */
 
-static json_t *read_object(const struct api_request *request)
-{
-	json_t *json = json_loadb(request->body, request->length, JSON_REJECT_DUPLICATES, NULL);
-
-	if (json_is_object(json))
-		return json;
-	json_decref(json);
-	return NULL;
-}
-
 /* Plain members alone: what else JSON has means nothing in a definition. */
 static bool is_flat(const json_t *object)
 {
@@ -120,7 +110,7 @@ enum MHD_Result api_answer_disk_add(const struct api_vm *vm, struct MHD_Connecti
 	struct vm_disks_result result = {0};
 	struct vm_disk_config config;
 	enum MHD_Result reply;
-	json_t *json = read_object(request);
+	json_t *json = api_read_object(request);
 	char *text = json && is_flat(json) ? json_dumps(json, JSON_COMPACT) : NULL;
 	bool any_lun = !json_object_get(json, "lun");
 	int rc;
@@ -185,7 +175,7 @@ enum MHD_Result api_answer_disk_insert(const struct api_vm *vm, struct MHD_Conne
 {
 	char message[VM_CONFIG_MESSAGE_BYTES] = "";
 	struct vm_disk_config config;
-	json_t *json = read_object(request);
+	json_t *json = api_read_object(request);
 	const json_t *path = json_object_get(json, "path");
 	enum MHD_Result reply;
 	char *text = NULL;
@@ -218,7 +208,7 @@ enum MHD_Result api_answer_disk_resize(const struct api_vm *vm, struct MHD_Conne
 {
 	struct vm_error error = {.code = EXIT_INTERNAL};
 	struct vm_disks_result result = {0};
-	json_t *json = request->length ? read_object(request) : json_object();
+	json_t *json = request->length ? api_read_object(request) : json_object();
 	const json_t *size = json_object_get(json, "size_bytes");
 	json_int_t bytes = json_integer_value(size);
 	bool good = json && json_object_size(json) == (size ? 1 : 0) &&

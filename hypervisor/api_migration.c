@@ -62,16 +62,6 @@ static enum MHD_Result reply_immovable(struct MHD_Connection *connection)
 	return api_reply_refused(connection, &error);
 }
 
-static json_t *read_object(const struct api_request *request)
-{
-	json_t *json = json_loadb(request->body, request->length, JSON_REJECT_DUPLICATES, NULL);
-
-	if (json_is_object(json))
-		return json;
-	json_decref(json);
-	return NULL;
-}
-
 static bool integer_within(const json_t *value, json_int_t least, json_int_t most)
 {
 	return json_is_integer(value) && json_integer_value(value) >= least &&
@@ -172,7 +162,7 @@ static const char *read_option(const char *key, const json_t *value,
 static const char *read_options(const struct api_request *request,
 				struct migration_options *options)
 {
-	json_t *json = read_object(request);
+	json_t *json = api_read_object(request);
 	const char *problem =
 		json ? NULL : "the body is not a JSON object; send {\"host\": \"...\"}";
 	const char *key;
@@ -235,7 +225,7 @@ enum MHD_Result api_answer_migration_resolve(const struct api_vm *vm,
 					     const struct api_request *request)
 {
 	struct vm_error error = {.code = EXIT_INTERNAL};
-	json_t *json = read_object(request);
+	json_t *json = api_read_object(request);
 	const char *outcome = json_string_value(json_object_get(json, "outcome"));
 	bool there = outcome && strcmp(outcome, "there") == 0;
 	bool good =
@@ -255,7 +245,7 @@ enum MHD_Result api_answer_save(const struct api_vm *vm, struct MHD_Connection *
 				const struct api_request *request)
 {
 	struct vm_error error = {.code = EXIT_INTERNAL};
-	json_t *json = read_object(request);
+	json_t *json = api_read_object(request);
 	const json_t *value = json_object_get(json, "path");
 	const char *path = json_string_value(value);
 	enum MHD_Result result;

@@ -77,6 +77,16 @@ static enum MHD_Result reply_json(struct MHD_Connection *connection, unsigned in
 			  allow);
 }
 
+json_t *api_read_object(const struct api_request *request)
+{
+	json_t *json = json_loadb(request->body, request->length, JSON_REJECT_DUPLICATES, NULL);
+
+	if (json_is_object(json))
+		return json;
+	json_decref(json);
+	return NULL;
+}
+
 enum MHD_Result api_reply_json(struct MHD_Connection *connection, unsigned int status, json_t *json)
 {
 	return reply_json(connection, status, json, NULL);
@@ -165,8 +175,8 @@ static const char *read_stop_body(const struct api_request *request, bool *force
 
 	if (request->length == 0)
 		return NULL;
-	json = json_loadb(request->body, request->length, JSON_REJECT_DUPLICATES, NULL);
-	if (!json_is_object(json))
+	json = api_read_object(request);
+	if (!json)
 		problem = "the body is not a JSON object; send {\"force\": false} or nothing";
 	json_object_foreach(json, key, value)
 	{

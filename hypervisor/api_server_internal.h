@@ -38,6 +38,10 @@ struct api_route {
 	api_answer_fn answer;
 };
 
+/* The request's body as a JSON object without duplicate keys, for json_decref(); NULL: it is none.
+ */
+json_t *api_read_object(const struct api_request *request);
+
 /* Sends a JSON value, which is released by this; NULL (out of memory) closes the connection. */
 enum MHD_Result api_reply_json(struct MHD_Connection *connection, unsigned int status,
 			       json_t *json);

@@ -66,8 +66,8 @@ static bool read_config(struct vlan_body *body)
 /* Returns whether it is good; else problem says what is not. */
 static bool read_body(const struct api_request *request, struct vlan_body *body)
 {
-	json_t *json = json_loadb(request->body, request->length, JSON_REJECT_DUPLICATES, NULL);
-	bool good = json_is_object(json);
+	json_t *json = api_read_object(request);
+	bool good = json != NULL;
 	const char *key;
 	json_t *value;
 

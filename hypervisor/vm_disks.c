@@ -12,23 +12,12 @@
 #include "hypervisor/vm_definition.h"
 #include "hypervisor/vm_definition_disks.h"
 #include "hypervisor/vm_internal.h"
+#include "hypervisor/vm_redefine.h"
 
 #define LOG_COMPONENT "vm"
 
-static int check_state(const struct vm *vm, struct vm_error *error)
-{
-	if (vm->move.source)
-		return vm_error_set(error, EXIT_STATE, -EBUSY,
-				    "%s is being moved or saved; change its disks before or after",
-				    vm->config->name);
-	if (vm->state != VM_STATE_RUNNING || !vm->storage)
-		return vm_error_set(error, EXIT_STATE, -EINVAL, "%s is %s, not running",
-				    vm->config->name, vm_state_name(vm->state));
-	return 0;
-}
-
 /* The definition with the disks that there are now. */
-static int definition_make(const struct vm_disks_target *target, char **text, size_t *length,
+static int definition_make(const struct vm_defined *target, char **text, size_t *length,
 			   struct vm_error *error)
 {
 	struct vm_disk_config disks[VM_MAX_DISKS];
@@ -42,29 +31,18 @@ static int definition_make(const struct vm_disks_target *target, char **text, si
 	return result;
 }
 
-static int begin(const struct vm_disks_target *target, struct vm_error *error)
+static int begin(const struct vm_defined *target, struct vm_error *error)
 {
 	char *text = NULL;
 	size_t length;
-	int result = check_state(target->vm, error);
+	int result = vm_check_changeable(target->vm, "disks", error);
 
 	result = result ? result : definition_make(target, &text, &length, error);
 	free(text);
 	return result;
 }
 
-static bool store(const char *name, const char *old, size_t old_length, const char *text,
-		  size_t length)
-{
-	int result = vm_definition_store(name, old, old_length, text, length);
-
-	if (result)
-		log_warn("%s: its stored definition is not changed: %s", name,
-			 result == -ENOENT ? "there is none, or another one" : strerror(-result));
-	return !result;
-}
-
-static void definition_follow(const struct vm_disks_target *target, struct vm_disks_result *result)
+static void definition_follow(const struct vm_defined *target, struct vm_disks_result *result)
 {
 	struct vm *vm = target->vm;
 	struct vm_error error;
@@ -77,13 +55,7 @@ static void definition_follow(const struct vm_disks_target *target, struct vm_di
 			  error.message);
 		return;
 	}
-	result->stored = store(vm->config->name, *target->definition, *target->definition_bytes,
-			       text, length);
-	free(*target->definition);
-	*target->definition = text;
-	*target->definition_bytes = length;
-	vm->definition = text;
-	vm->definition_bytes = length;
+	result->stored = vm_redefine(target, text, length);
 }
 
 static void result_fill(const struct vm *vm, uint32_t controller, uint32_t lun,
@@ -98,7 +70,7 @@ static void result_fill(const struct vm *vm, uint32_t controller, uint32_t lun,
 			result->size_bytes = disks[i].info.size_bytes;
 }
 
-int vm_disks_add(const struct vm_disks_target *target, const struct vm_disk_config *config,
+int vm_disks_add(const struct vm_defined *target, const struct vm_disk_config *config,
 		 struct vm_disks_result *result, struct vm_error *error)
 {
 	const struct vm_disk_config *added;
@@ -112,7 +84,7 @@ int vm_disks_add(const struct vm_disks_target *target, const struct vm_disk_conf
 	return 0;
 }
 
-int vm_disks_remove(const struct vm_disks_target *target, uint32_t controller, uint32_t lun,
+int vm_disks_remove(const struct vm_defined *target, uint32_t controller, uint32_t lun,
 		    struct vm_disks_result *result, struct vm_error *error)
 {
 	int rc = begin(target, error);
@@ -125,7 +97,7 @@ int vm_disks_remove(const struct vm_disks_target *target, uint32_t controller, u
 	return 0;
 }
 
-int vm_disks_change_medium(const struct vm_disks_target *target, uint32_t controller, uint32_t lun,
+int vm_disks_change_medium(const struct vm_defined *target, uint32_t controller, uint32_t lun,
 			   const char *path, struct vm_disks_result *result, struct vm_error *error)
 {
 	int rc = begin(target, error);
@@ -138,11 +110,11 @@ int vm_disks_change_medium(const struct vm_disks_target *target, uint32_t contro
 	return 0;
 }
 
-int vm_disks_resize(const struct vm_disks_target *target, uint32_t controller, uint32_t lun,
+int vm_disks_resize(const struct vm_defined *target, uint32_t controller, uint32_t lun,
 		    uint64_t bytes, struct vm_disks_result *result, struct vm_error *error)
 {
 	uint64_t size_bytes;
-	int rc = check_state(target->vm, error);
+	int rc = vm_check_changeable(target->vm, "disks", error);
 
 	rc = rc ? rc
 		: vm_storage_resize(target->vm->storage, controller, lun, bytes, &size_bytes,

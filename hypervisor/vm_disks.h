@@ -12,15 +12,8 @@
 
 #include "hypervisor/vm_error.h"
 
-struct vm;
+struct vm_defined; /* vm_redefine.h */
 struct vm_disk_config;
-
-/* What changes, all of it the caller's. */
-struct vm_disks_target {
-	struct vm *vm;
-	char **definition; /* its text, allocated: replaced */
-	size_t *definition_bytes;
-};
 
 /* What came of a change. */
 struct vm_disks_result {
@@ -38,17 +31,17 @@ struct vm_disks_result {
  */
 
 /* config->lun may be VM_STORAGE_ANY_LUN. */
-int vm_disks_add(const struct vm_disks_target *target, const struct vm_disk_config *config,
+int vm_disks_add(const struct vm_defined *target, const struct vm_disk_config *config,
 		 struct vm_disks_result *result, struct vm_error *error);
 /* Begins it; the disk is told of until the guest's commands have ended. */
-int vm_disks_remove(const struct vm_disks_target *target, uint32_t controller, uint32_t lun,
+int vm_disks_remove(const struct vm_defined *target, uint32_t controller, uint32_t lun,
 		    struct vm_disks_result *result, struct vm_error *error);
 /* path: NULL ejects. */
-int vm_disks_change_medium(const struct vm_disks_target *target, uint32_t controller, uint32_t lun,
+int vm_disks_change_medium(const struct vm_defined *target, uint32_t controller, uint32_t lun,
 			   const char *path, struct vm_disks_result *result,
 			   struct vm_error *error);
 /* bytes: 0 only looks. The definition has no sizes: stored is true. */
-int vm_disks_resize(const struct vm_disks_target *target, uint32_t controller, uint32_t lun,
+int vm_disks_resize(const struct vm_defined *target, uint32_t controller, uint32_t lun,
 		    uint64_t bytes, struct vm_disks_result *result, struct vm_error *error);
 
 #endif

@@ -13,6 +13,7 @@
 #include "hypervisor/vm_config.h"
 #include "hypervisor/vm_definition.h"
 #include "hypervisor/vm_internal.h"
+#include "hypervisor/vm_redefine.h"
 
 #define LOG_COMPONENT "vm"
 
@@ -21,14 +22,7 @@ static int check_state(const struct vm *vm, uint32_t nic, struct vm_error *error
 	if (nic >= vm->config->nic_count)
 		return vm_error_set(error, EXIT_NOT_FOUND, -ENOENT, "%s has no NIC %u",
 				    vm->config->name, nic);
-	if (vm->move.source)
-		return vm_error_set(error, EXIT_STATE, -EBUSY,
-				    "%s is being moved or saved; change its VLAN before or after",
-				    vm->config->name);
-	if (vm->state != VM_STATE_RUNNING || !vm->partition)
-		return vm_error_set(error, EXIT_STATE, -EINVAL, "%s is %s, not running",
-				    vm->config->name, vm_state_name(vm->state));
-	return 0;
+	return vm_check_changeable(vm, "VLAN", error);
 }
 
 static int explain_refusal(const struct vm *vm, uint32_t nic, int result, struct vm_error *error)
@@ -49,19 +43,7 @@ static int explain_refusal(const struct vm *vm, uint32_t nic, int result, struct
 			    strerror(-result));
 }
 
-/* Whether the file of the VM's definition says the same now. */
-static bool store(const char *name, const char *old, size_t old_length, const char *text,
-		  size_t length)
-{
-	int result = vm_definition_store(name, old, old_length, text, length);
-
-	if (result)
-		log_warn("%s: its stored definition is not changed: %s", name,
-			 result == -ENOENT ? "there is none, or another one" : strerror(-result));
-	return !result;
-}
-
-int vm_vlan_change(const struct vm_vlan_target *target, uint32_t nic,
+int vm_vlan_change(const struct vm_defined *target, struct vm_config *config, uint32_t nic,
 		   const struct vlan_config *vlan, bool *stored, struct vm_error *error)
 {
 	struct vm *vm = target->vm;
@@ -78,20 +60,14 @@ int vm_vlan_change(const struct vm_vlan_target *target, uint32_t nic,
 		error->code = result == -ENOMEM ? EXIT_NO_MEMORY : EXIT_CONFIG;
 		return result;
 	}
-	before = target->config->nics[nic].vlan;
-	target->config->nics[nic].vlan = *vlan;
+	before = config->nics[nic].vlan;
+	config->nics[nic].vlan = *vlan;
 	result = partition_change_vlan(vm->partition, nic);
 	if (result) {
-		target->config->nics[nic].vlan = before;
+		config->nics[nic].vlan = before;
 		free(text);
 		return explain_refusal(vm, nic, result, error);
 	}
-	*stored = store(vm->config->name, *target->definition, *target->definition_bytes, text,
-			length);
-	free(*target->definition);
-	*target->definition = text;
-	*target->definition_bytes = length;
-	vm->definition = text;
-	vm->definition_bytes = length;
+	*stored = vm_redefine(target, text, length);
 	return 0;
 }

@@ -13,25 +13,17 @@
 #include "hypervisor/vm_error.h"
 
 struct vlan_config;
-struct vm;
 struct vm_config;
-
-/* What changes, all of it the caller's. */
-struct vm_vlan_target {
-	struct vm *vm;
-	struct vm_config *config; /* the VM's */
-	char **definition;	  /* its text, allocated: replaced */
-	size_t *definition_bytes;
-};
+struct vm_defined; /* vm_redefine.h */
 
 /*
  * All of it or nothing, but for the stored definition: *stored says whether that was changed as
- * well. vlan: checked. May block for at most two seconds. Returns 0, or -errno with *error:
- * EXIT_NOT_FOUND (no such NIC), EXIT_STATE (the VM does not run, or is being moved or saved),
- * EXIT_CONFIG (the definition cannot be changed in place), EXIT_EXISTS (other ports of the switch
- * use its VLANs otherwise), EXIT_NO_SWITCH.
+ * well. config: the VM's. vlan: checked. May block for at most two seconds. Returns 0, or -errno
+ * with *error: EXIT_NOT_FOUND (no such NIC), EXIT_STATE (the VM does not run, or is being moved or
+ * saved), EXIT_CONFIG (the definition cannot be changed in place), EXIT_EXISTS (other ports of the
+ * switch use its VLANs otherwise), EXIT_NO_SWITCH.
  */
-int vm_vlan_change(const struct vm_vlan_target *target, uint32_t nic,
+int vm_vlan_change(const struct vm_defined *target, struct vm_config *config, uint32_t nic,
 		   const struct vlan_config *vlan, bool *stored, struct vm_error *error);
 
 #endif

@@ -23,6 +23,7 @@
 #include "hypervisor/vm_lock.h"
 #include "hypervisor/vm_log.h"
 #include "hypervisor/vm_paths.h"
+#include "hypervisor/vm_redefine.h"
 #include "hypervisor/vm_vlan.h"
 
 #define LOG_COMPONENT "vmwp"
@@ -72,33 +73,28 @@ static int api_reboot(void *ctx)
 	return vm_request_reboot(((struct vm_worker *)ctx)->vm);
 }
 
+static struct vm_defined worker_defined(struct vm_worker *worker)
+{
+	return (struct vm_defined){
+		.vm = worker->vm,
+		.definition = &worker->definition,
+		.definition_bytes = &worker->definition_bytes,
+	};
+}
+
 static int api_set_vlan(void *ctx, uint32_t nic, const struct vlan_config *vlan, bool *stored,
 			struct vm_error *error)
 {
 	struct vm_worker *worker = ctx;
-	const struct vm_vlan_target target = {
-		.vm = worker->vm,
-		.config = worker->vm_config,
-		.definition = &worker->definition,
-		.definition_bytes = &worker->definition_bytes,
-	};
+	const struct vm_defined target = worker_defined(worker);
 
-	return vm_vlan_change(&target, nic, vlan, stored, error);
-}
-
-static struct vm_disks_target disks_target(struct vm_worker *worker)
-{
-	return (struct vm_disks_target){
-		.vm = worker->vm,
-		.definition = &worker->definition,
-		.definition_bytes = &worker->definition_bytes,
-	};
+	return vm_vlan_change(&target, worker->vm_config, nic, vlan, stored, error);
 }
 
 static int api_add_disk(void *ctx, const struct vm_disk_config *config,
 			struct vm_disks_result *result, struct vm_error *error)
 {
-	const struct vm_disks_target target = disks_target(ctx);
+	const struct vm_defined target = worker_defined(ctx);
 
 	return vm_disks_add(&target, config, result, error);
 }
@@ -106,7 +102,7 @@ static int api_add_disk(void *ctx, const struct vm_disk_config *config,
 static int api_remove_disk(void *ctx, uint32_t controller, uint32_t lun,
 			   struct vm_disks_result *result, struct vm_error *error)
 {
-	const struct vm_disks_target target = disks_target(ctx);
+	const struct vm_defined target = worker_defined(ctx);
 
 	return vm_disks_remove(&target, controller, lun, result, error);
 }
@@ -114,7 +110,7 @@ static int api_remove_disk(void *ctx, uint32_t controller, uint32_t lun,
 static int api_change_medium(void *ctx, uint32_t controller, uint32_t lun, const char *path,
 			     struct vm_disks_result *result, struct vm_error *error)
 {
-	const struct vm_disks_target target = disks_target(ctx);
+	const struct vm_defined target = worker_defined(ctx);
 
 	return vm_disks_change_medium(&target, controller, lun, path, result, error);
 }
@@ -122,7 +118,7 @@ static int api_change_medium(void *ctx, uint32_t controller, uint32_t lun, const
 static int api_resize_disk(void *ctx, uint32_t controller, uint32_t lun, uint64_t bytes,
 			   struct vm_disks_result *result, struct vm_error *error)
 {
-	const struct vm_disks_target target = disks_target(ctx);
+	const struct vm_defined target = worker_defined(ctx);
 
 	return vm_disks_resize(&target, controller, lun, bytes, result, error);
 }

@@ -7,6 +7,7 @@ guest, the backing file on the SAN, and what the SAN heard of sessions.
 import itertools
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,6 +67,12 @@ class VerifiedIo:
             process.wait_until("I/O goes on", lambda: self.requests() > before + 10, seconds, 0.3)
         except process.CommandFailed as stuck:
             raise process.CommandFailed(f"{stuck}: {self._shown()} {self._guest.dmesg(COMPLAINTS)}") from stuck
+
+    @staticmethod
+    def all_requests(ios: Sequence["VerifiedIo"]) -> list[int]:
+        """requests() of all that one guest does, in one go."""
+        shown = [json.loads(line) for line in ios[0]._guest.run(f"cat {' '.join(io._report for io in ios)}").lines()]
+        return [each["reads"] + each["writes"] for each in shown]
 
     def finish(self, seconds: float = 60.0) -> Verdict:
         """Ends the I/O, has everything verified in the guest and on the SAN, and gives the verdict."""

@@ -145,42 +145,73 @@ static void host_of_another_ca_gets_nothing(void **state)
 	part(&a, &b);
 }
 
-/* A client of gnutls's own, which trusts everything and shows no certificate. */
+/* A client of gnutls's own, which trusts everything, and host b, which it meets. */
+struct stranger {
+	gnutls_certificate_credentials_t x509;
+	gnutls_session_t session;
+	int handshake; /* GNUTLS_E_ of its own */
+	int fd;
+	struct end b;
+};
+
+/* certificate: a folder with a host's; NULL: it shows none. priorities: NULL: gnutls's own. */
+static void stranger_greet(struct stranger *stranger, const char *certificate,
+			   const char *priorities)
+{
+	int fds[2];
+
+	*stranger = (struct stranger){.b = {.ms = PATIENCE_MS}};
+	tls_fixture_sockets(fds);
+	stranger->fd = fds[0];
+	stranger->b.fd = fds[1];
+	stranger->b.credentials = tls_fixture_load("b");
+	assert_int_equal(pthread_create(&stranger->b.thread, NULL, end_run, &stranger->b), 0);
+	gnutls_certificate_allocate_credentials(&stranger->x509);
+	if (certificate) {
+		char cert[256], key[256];
+
+		snprintf(cert, sizeof(cert), "%s/host.crt", tls_fixture_path(certificate));
+		snprintf(key, sizeof(key), "%s/host.key", tls_fixture_path(certificate));
+		assert_int_equal(gnutls_certificate_set_x509_key_file(stranger->x509, cert, key,
+								      GNUTLS_X509_FMT_PEM),
+				 0);
+	}
+	gnutls_init(&stranger->session, GNUTLS_CLIENT);
+	assert_int_equal(gnutls_priority_set_direct(stranger->session,
+						    priorities ? priorities : "NORMAL", NULL),
+			 0);
+	gnutls_credentials_set(stranger->session, GNUTLS_CRD_CERTIFICATE, stranger->x509);
+	gnutls_transport_set_int(stranger->session, stranger->fd);
+	do
+		stranger->handshake = gnutls_handshake(stranger->session);
+	while (stranger->handshake < 0 && !gnutls_error_is_fatal(stranger->handshake));
+}
+
+static void stranger_part(struct stranger *stranger)
+{
+	gnutls_deinit(stranger->session);
+	gnutls_certificate_free_credentials(stranger->x509);
+	close(stranger->fd);
+	migration_tls_credentials_free(stranger->b.credentials);
+}
+
 static void client_without_certificate_gets_nothing(void **state)
 {
-	struct end b = {.ms = PATIENCE_MS};
-	gnutls_certificate_credentials_t none;
-	gnutls_session_t session;
-	char got[64];
+	struct stranger stranger;
 	ssize_t length;
-	int fds[2];
-	int rc;
+	char got[64];
 
 	(void)state;
-	tls_fixture_sockets(fds);
-	b.credentials = tls_fixture_load("b");
-	b.fd = fds[1];
-	assert_int_equal(pthread_create(&b.thread, NULL, end_run, &b), 0);
-	gnutls_certificate_allocate_credentials(&none);
-	gnutls_init(&session, GNUTLS_CLIENT);
-	gnutls_set_default_priority(session);
-	gnutls_credentials_set(session, GNUTLS_CRD_CERTIFICATE, none);
-	gnutls_transport_set_int(session, fds[0]);
+	stranger_greet(&stranger, NULL, NULL);
 	do
-		rc = gnutls_handshake(session);
-	while (rc < 0 && !gnutls_error_is_fatal(rc));
-	do
-		length = gnutls_record_recv(session, got, sizeof(got));
-	while (rc == 0 && length == GNUTLS_E_AGAIN);
-	pthread_join(b.thread, NULL);
-	assert_true(rc < 0 || length == GNUTLS_E_FATAL_ALERT_RECEIVED);
-	assert_int_equal(b.rc, -EACCES);
-	assert_int_equal(b.error.code, EXIT_NOT_TRUSTED);
-	expect_text(&b, "no certificate");
-	gnutls_deinit(session);
-	gnutls_certificate_free_credentials(none);
-	close(fds[0]);
-	migration_tls_credentials_free(b.credentials);
+		length = gnutls_record_recv(stranger.session, got, sizeof(got));
+	while (stranger.handshake == 0 && length == GNUTLS_E_AGAIN);
+	pthread_join(stranger.b.thread, NULL);
+	assert_true(stranger.handshake < 0 || length == GNUTLS_E_FATAL_ALERT_RECEIVED);
+	assert_int_equal(stranger.b.rc, -EACCES);
+	assert_int_equal(stranger.b.error.code, EXIT_NOT_TRUSTED);
+	expect_text(&stranger.b, "no certificate");
+	stranger_part(&stranger);
 }
 
 /* A host that shows a certificate which its own Lunar would not even load. */
@@ -196,13 +227,9 @@ static void expired_certificate_is_refused_and_told(void **state)
 	for (size_t i = 0; i < 2; i++) {
 		struct migration_tls_credentials *credentials;
 		struct vm_error error;
-		gnutls_certificate_credentials_t x509;
-		gnutls_session_t session;
-		struct end b = {.ms = PATIENCE_MS};
-		char cert[256], key[256], byte;
+		struct stranger stranger;
 		ssize_t length;
-		int fds[2];
-		int rc;
+		char byte;
 
 		tls_fixture_host("lab", cases[i].directory, "a", cases[i].from, cases[i].to);
 		assert_int_equal(
@@ -212,66 +239,28 @@ static void expired_certificate_is_refused_and_told(void **state)
 		assert_int_equal(error.code, EXIT_NOT_TRUSTED);
 		assert_non_null(strstr(error.message, cases[i].text));
 
-		tls_fixture_sockets(fds);
-		b.credentials = tls_fixture_load("b");
-		b.fd = fds[1];
-		assert_int_equal(pthread_create(&b.thread, NULL, end_run, &b), 0);
-		snprintf(cert, sizeof(cert), "%s/host.crt", tls_fixture_path(cases[i].directory));
-		snprintf(key, sizeof(key), "%s/host.key", tls_fixture_path(cases[i].directory));
-		gnutls_certificate_allocate_credentials(&x509);
-		assert_int_equal(
-			gnutls_certificate_set_x509_key_file(x509, cert, key, GNUTLS_X509_FMT_PEM),
-			0);
-		gnutls_init(&session, GNUTLS_CLIENT);
-		gnutls_set_default_priority(session);
-		gnutls_credentials_set(session, GNUTLS_CRD_CERTIFICATE, x509);
-		gnutls_transport_set_int(session, fds[0]);
-		do
-			rc = gnutls_handshake(session);
-		while (rc < 0 && !gnutls_error_is_fatal(rc));
-		length = gnutls_record_recv(session, &byte, 1);
-		pthread_join(b.thread, NULL);
+		stranger_greet(&stranger, cases[i].directory, NULL);
+		length = gnutls_record_recv(stranger.session, &byte, 1);
+		pthread_join(stranger.b.thread, NULL);
 		assert_int_equal(length, GNUTLS_E_FATAL_ALERT_RECEIVED);
-		assert_int_equal(gnutls_alert_get(session), GNUTLS_A_CERTIFICATE_EXPIRED);
-		assert_int_equal(b.rc, -EACCES);
-		assert_int_equal(b.error.code, EXIT_NOT_TRUSTED);
-		expect_text(&b, i == 0 ? "expired" : "not valid yet");
-		gnutls_deinit(session);
-		gnutls_certificate_free_credentials(x509);
-		close(fds[0]);
-		migration_tls_credentials_free(b.credentials);
+		assert_int_equal(gnutls_alert_get(stranger.session), GNUTLS_A_CERTIFICATE_EXPIRED);
+		assert_int_equal(stranger.b.rc, -EACCES);
+		assert_int_equal(stranger.b.error.code, EXIT_NOT_TRUSTED);
+		expect_text(&stranger.b, i == 0 ? "expired" : "not valid yet");
+		stranger_part(&stranger);
 	}
 }
 
 static void tls_1_2_is_refused(void **state)
 {
-	struct end b = {.ms = PATIENCE_MS};
-	gnutls_certificate_credentials_t none;
-	gnutls_session_t session;
-	int fds[2];
-	int rc;
+	struct stranger stranger;
 
 	(void)state;
-	tls_fixture_sockets(fds);
-	b.credentials = tls_fixture_load("b");
-	b.fd = fds[1];
-	assert_int_equal(pthread_create(&b.thread, NULL, end_run, &b), 0);
-	gnutls_certificate_allocate_credentials(&none);
-	gnutls_init(&session, GNUTLS_CLIENT);
-	assert_int_equal(gnutls_priority_set_direct(session, "NORMAL:-VERS-ALL:+VERS-TLS1.2", NULL),
-			 0);
-	gnutls_credentials_set(session, GNUTLS_CRD_CERTIFICATE, none);
-	gnutls_transport_set_int(session, fds[0]);
-	do
-		rc = gnutls_handshake(session);
-	while (rc < 0 && !gnutls_error_is_fatal(rc));
-	pthread_join(b.thread, NULL);
-	assert_true(rc < 0);
-	assert_int_equal(b.rc, -EPROTO);
-	gnutls_deinit(session);
-	gnutls_certificate_free_credentials(none);
-	close(fds[0]);
-	migration_tls_credentials_free(b.credentials);
+	stranger_greet(&stranger, NULL, "NORMAL:-VERS-ALL:+VERS-TLS1.2");
+	pthread_join(stranger.b.thread, NULL);
+	assert_true(stranger.handshake < 0);
+	assert_int_equal(stranger.b.rc, -EPROTO);
+	stranger_part(&stranger);
 }
 
 /* Runs one end against raw bytes on the other; then what we wrote is answered by a cut, or not. */
@@ -482,13 +471,9 @@ static void files_that_cannot_be_used_are_named(void **state)
 static void certificate_that_names_nobody_is_refused_on_both_sides(void **state)
 {
 	struct migration_tls_credentials *credentials;
-	gnutls_certificate_credentials_t x509;
-	struct end b = {.ms = PATIENCE_MS};
-	gnutls_session_t session;
+	struct stranger stranger;
 	struct vm_error error;
 	char byte;
-	int fds[2];
-	int rc;
 
 	(void)state;
 	tls_fixture_nameless("lab", "nameless");
@@ -498,30 +483,13 @@ static void certificate_that_names_nobody_is_refused_on_both_sides(void **state)
 	assert_int_equal(error.code, EXIT_NOT_TRUSTED);
 	assert_non_null(strstr(error.message, "names no host"));
 
-	tls_fixture_sockets(fds);
-	b.credentials = tls_fixture_load("b");
-	b.fd = fds[1];
-	assert_int_equal(pthread_create(&b.thread, NULL, end_run, &b), 0);
-	gnutls_certificate_allocate_credentials(&x509);
-	assert_int_equal(gnutls_certificate_set_x509_key_file(
-				 x509, tls_fixture_path("nameless/host.crt"),
-				 tls_fixture_path("nameless/host.key"), GNUTLS_X509_FMT_PEM),
-			 0);
-	gnutls_init(&session, GNUTLS_CLIENT);
-	gnutls_set_default_priority(session);
-	gnutls_credentials_set(session, GNUTLS_CRD_CERTIFICATE, x509);
-	gnutls_transport_set_int(session, fds[0]);
-	do
-		rc = gnutls_handshake(session);
-	while (rc < 0 && !gnutls_error_is_fatal(rc));
-	assert_int_equal(gnutls_record_recv(session, &byte, 1), GNUTLS_E_FATAL_ALERT_RECEIVED);
-	pthread_join(b.thread, NULL);
-	assert_int_equal(b.rc, -EACCES);
-	expect_text(&b, "names no host");
-	gnutls_deinit(session);
-	gnutls_certificate_free_credentials(x509);
-	close(fds[0]);
-	migration_tls_credentials_free(b.credentials);
+	stranger_greet(&stranger, "nameless", NULL);
+	assert_int_equal(gnutls_record_recv(stranger.session, &byte, 1),
+			 GNUTLS_E_FATAL_ALERT_RECEIVED);
+	pthread_join(stranger.b.thread, NULL);
+	assert_int_equal(stranger.b.rc, -EACCES);
+	expect_text(&stranger.b, "names no host");
+	stranger_part(&stranger);
 }
 
 static void revoked_host_is_refused_by_who_dials_and_by_who_is_dialled(void **state)

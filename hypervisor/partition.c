@@ -266,15 +266,29 @@ int partition_create(const struct partition_config *config, struct partition **p
 	return 0;
 }
 
+static void guest_end(struct partition *partition)
+{
+	if (partition->engine)
+		partition->config.engine->stop(partition->engine);
+	event_watch_remove(partition->wake_watch);
+	partition->wake_watch = NULL;
+	event_timer_cancel(partition->retry);
+	partition->retry = NULL;
+	partition_change_cancel(partition);
+}
+
+int partition_halt(struct partition *partition, bool for_good, uint32_t deadline_ms,
+		   struct vm_error *error)
+{
+	guest_end(partition);
+	return vm_storage_drain(partition->config.storage, for_good, deadline_ms, error);
+}
+
 void partition_destroy(struct partition *partition)
 {
 	if (!partition)
 		return;
-	if (partition->engine)
-		partition->config.engine->stop(partition->engine);
-	event_watch_remove(partition->wake_watch);
-	event_timer_cancel(partition->retry);
-	partition_change_cancel(partition);
+	guest_end(partition);
 	for (size_t i = 0; i < VM_MAX_NICS; i++)
 		vsp_client_destroy(partition->nics[i]);
 	vm_storage_detach(partition->config.storage);

@@ -50,6 +50,14 @@ struct partition_config {
 /* What config points to outlives the partition. Returns 0, or -errno with *error. */
 int partition_create(const struct partition_config *config, struct partition **partition,
 		     struct vm_error *error);
+/*
+ * The end of the guest: no VP runs any more and nothing of the guest's is listened to, and what its
+ * disks have under way is waited for, deadline_ms at most. for_good: the storage goes too. Returns
+ * 0: partition_destroy() will not wait; or -ETIMEDOUT with *error, which names the disk: it may
+ * still write to the guest's memory, so the partition stays. May be called again.
+ */
+int partition_halt(struct partition *partition, bool for_good, uint32_t deadline_ms,
+		   struct vm_error *error);
 /* Takes NULL. Returns when no thread, fd or mapping of it is left. */
 void partition_destroy(struct partition *partition);
 

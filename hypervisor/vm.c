@@ -5,6 +5,7 @@
 #include "hypervisor/vm.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -22,6 +23,9 @@
 /* A guest that triple-faults so soon and so often will not get further the next time. */
 #define FAULT_SOON_MS	10000
 #define FAULTS_TO_CRASH 3
+
+#define REBOOT_PATIENCE_MS 200 /* for disks that are merely busy */
+#define REBOOT_LOOK_MS	   200
 
 const char *vm_state_name(enum vm_state state)
 {
@@ -74,6 +78,7 @@ int vm_create(const struct vm_setup *setup, struct vm **vm, struct vm_error *err
 	made->state_changed = setup->state_changed;
 	made->ctx = setup->ctx;
 	made->engine = setup->engine;
+	made->end_ms = VM_END_MS;
 	if (path && !made->console_path) {
 		free(made);
 		return vm_error_set(error, EXIT_NO_MEMORY, -ENOMEM, "out of memory");
@@ -90,16 +95,42 @@ static void timers_cancel(struct vm *vm)
 	vm->move.again = NULL;
 	event_timer_cancel(vm->order);
 	vm->order = NULL;
+	event_timer_cancel(vm->reboot_again);
+	vm->reboot_again = NULL;
+}
+
+/*
+ * Partition and disks go. Where a disk hangs they cannot: its I/O may still write to the guest's
+ * memory. They are left then, with *error, for the end of the process, which is near.
+ */
+static void machine_leave(struct vm *vm, struct vm_error *error)
+{
+	if (vm->left)
+		return;
+	if (vm->partition)
+		vm->left = partition_halt(vm->partition, true, vm->end_ms, error) != 0;
+	else
+		vm->left = vm_storage_drain(vm->storage, true, vm->end_ms, error) != 0;
+	if (vm->left) {
+		log_error("%s: %s, for %u s by now: what was not flushed there may be lost",
+			  vm->config->name, error->message, vm->end_ms / 1000);
+		return;
+	}
+	partition_destroy(vm->partition);
+	vm->partition = NULL;
+	vm_storage_destroy(vm->storage);
+	vm->storage = NULL;
 }
 
 void vm_destroy(struct vm *vm)
 {
+	struct vm_error error;
+
 	if (!vm)
 		return;
 	timers_cancel(vm);
 	vm_move_fini(vm);
-	partition_destroy(vm->partition);
-	vm_storage_destroy(vm->storage);
+	machine_leave(vm, &error);
 	console_destroy(vm->console);
 	free(vm->console_path);
 	free(vm);
@@ -113,13 +144,16 @@ void vm_set_state(struct vm *vm, enum vm_state state)
 
 void vm_finish(struct vm *vm, enum vm_state state, enum exit_code code, const char *reason)
 {
+	struct vm_error error = {0};
+
 	timers_cancel(vm);
-	partition_destroy(vm->partition);
-	vm->partition = NULL;
-	vm_storage_destroy(vm->storage);
-	vm->storage = NULL;
+	machine_leave(vm, &error);
 	vm->exit_code = code;
-	strncpy(vm->reason, reason, sizeof(vm->reason) - 1);
+	if (vm->left)
+		snprintf(vm->reason, sizeof(vm->reason), "%.200s; %.300s", reason, error.message);
+	else
+		strncpy(vm->reason, reason, sizeof(vm->reason) - 1);
+	reason = vm->reason;
 	if (state == VM_STATE_CRASHED)
 		log_error("%s: %s", vm->config->name, reason);
 	else
@@ -189,12 +223,28 @@ int vm_start(struct vm *vm, struct vm_error *error)
 	return 0;
 }
 
-static void vm_reboot(struct vm *vm, const char *why)
+static void on_reboot_again(void *ctx);
+
+/* The guest of the next partition may not be overtaken by what the last one has under way. */
+static bool reboot_waits(struct vm *vm, uint32_t patience_ms)
 {
 	struct vm_error error;
 
-	log_info_limited("%s: %s", vm->config->name, why);
-	timers_cancel(vm);
+	if (!partition_halt(vm->partition, false, patience_ms, &error))
+		return false;
+	log_warn_limited("%s: its reboot waits: %s", vm->config->name, error.message);
+	if (!event_loop_after_ms(vm->loop, REBOOT_LOOK_MS, on_reboot_again, vm, &vm->reboot_again))
+		return true;
+	log_error("%s: out of memory: nothing else is done meanwhile", vm->config->name);
+	return false;
+}
+
+static void reboot_try(struct vm *vm, uint32_t patience_ms)
+{
+	struct vm_error error;
+
+	if (reboot_waits(vm, patience_ms))
+		return;
 	partition_destroy(vm->partition);
 	vm->partition = NULL;
 	if (partition_run(vm, false, &error)) {
@@ -203,6 +253,21 @@ static void vm_reboot(struct vm *vm, const char *why)
 	}
 	vm->reboots++;
 	vm->state_changed(vm->ctx, vm, vm->state);
+}
+
+static void on_reboot_again(void *ctx)
+{
+	struct vm *vm = ctx;
+
+	vm->reboot_again = NULL;
+	reboot_try(vm, 0);
+}
+
+static void vm_reboot(struct vm *vm, const char *why)
+{
+	log_info_limited("%s: %s", vm->config->name, why);
+	timers_cancel(vm);
+	reboot_try(vm, REBOOT_PATIENCE_MS);
 }
 
 static void vm_faulted(struct vm *vm)
@@ -296,7 +361,8 @@ int vm_request_stop(struct vm *vm, bool force, uint32_t deadline_ms)
 	}
 	if (vm->state != VM_STATE_RUNNING && !vm->move.again)
 		return -EINVAL;
-	if (force || vm->move.again) /* a guest that rests until its disks are back hears nothing */
+	/* a guest that waits for its disks hears nothing */
+	if (force || vm->move.again || vm->reboot_again)
 		return order_give(vm, false);
 	if (deadline_ms == 0)
 		deadline_ms = VM_STOP_DEADLINE_MS;

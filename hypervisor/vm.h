@@ -134,7 +134,14 @@ struct vm_setup {
  */
 int vm_create(const struct vm_setup *setup, struct vm **vm, struct vm_error *error);
 
-/* Takes NULL. Stops what runs, at once; no callback. Returns when every thread and fd is gone. */
+/* How long the VM's end waits for disks that hang. */
+#define VM_END_MS 30000
+
+/*
+ * Takes NULL. Stops what runs, at once; no callback. Returns when every thread and fd is gone;
+ * where a disk hangs for longer than VM_END_MS it is named in the log, and what its I/O may still
+ * touch stays as it is until the process ends.
+ */
 void vm_destroy(struct vm *vm);
 
 /*
@@ -150,14 +157,15 @@ int vm_start(struct vm *vm, struct vm_error *error);
  * VM_STOP_DEADLINE_MS). A guest that resets meanwhile is stopped too. Force: stops the VPs now.
  * Either way the end is told by the state callback, never from within this call. A VM that is being
  * moved or saved is not asked (-EBUSY); force gives the move up first, unless it is committed
- * (-EBUSY). Returns 0, or -EINVAL unless running. A second call with force overrides a graceful
- * one.
+ * (-EBUSY). The end waits for disks that hang, for VM_END_MS. Returns 0, or -EINVAL unless running.
+ * A second call with force overrides a graceful one.
  */
 int vm_request_stop(struct vm *vm, bool force, uint32_t deadline_ms);
 
-/* Resets the machine, as its reset button would: memory is lost. Returns 0, or -EINVAL unless
- * running, -EBUSY while it is being moved or saved. The callback says when the guest has started
- * again. */
+/* Resets the machine, as its reset button would: memory is lost. Where a disk hangs the guest does
+ * not start before that has answered; meanwhile the VM can be stopped by force. Returns 0, or
+ * -EINVAL unless running, -EBUSY while it is being moved or saved. The callback says when the guest
+ * has started again. */
 int vm_request_reboot(struct vm *vm);
 
 void vm_get_status(const struct vm *vm, struct vm_status *status);

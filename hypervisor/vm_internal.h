@@ -48,6 +48,8 @@ struct vm {
 	struct console *console;
 	struct vm_storage *storage; /* as long as there is a partition, and over a reboot */
 	struct partition *partition;
+	uint32_t end_ms; /* VM_END_MS, or less in tests */
+	bool left;	 /* a disk hangs: partition and storage stay until the process ends */
 	uint64_t started_ns;
 	uint64_t uptime_before_ms; /* at other hosts, since its last boot */
 	uint32_t reboots;
@@ -55,6 +57,7 @@ struct vm {
 	struct event_timer *stop_deadline; /* of a graceful stop */
 	struct event_timer *order;	   /* what was asked for, for the loop's next round */
 	bool order_reboot;
+	struct event_timer *reboot_again; /* a reboot waits for a disk that hangs */
 	struct vm_move move;
 };
 

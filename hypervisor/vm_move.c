@@ -318,6 +318,10 @@ static int move_check(const struct vm *vm, struct vm_error *error)
 	if (vm->stop_deadline || vm->order)
 		return vm_error_set(error, EXIT_STATE, -EBUSY, "%s is being stopped",
 				    vm->config->name);
+	if (vm->reboot_again)
+		return vm_error_set(error, EXIT_STATE, -EBUSY,
+				    "%s reboots, once a disk that hangs has answered",
+				    vm->config->name);
 	return 0;
 }
 

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/deadline.h"
 #include "base/event_loop.h"
 #include "base/log.h"
 
@@ -249,22 +250,77 @@ int vm_storage_attach(struct vm_storage *storage, const struct vm_storage_partit
 	return result;
 }
 
+static void drain_begin(struct vm_storage *storage)
+{
+	/* Nothing is resumed: what is left in the guest's rings is another host's, or that of a
+	 * saved VM, to execute. */
+	storage->pause = (struct storage_pause){0};
+	storage->draining = true;
+	storage_flush_abandon(storage);
+	event_timer_cancel(storage->eject_timer);
+	storage->eject_timer = NULL;
+}
+
+/* One of a controller's disks that has a command under way; NULL: one that is being taken away. */
+static const struct storage_disk *disk_under_way(const struct vm_storage *storage, uint32_t index)
+{
+	struct storvsp_unit_stats stats;
+
+	for (size_t i = 0; i < storage->disk_count; i++) {
+		const struct storage_disk *disk = storage->disks[i];
+
+		if (disk->config.controller == index &&
+		    !storvsp_controller_get_stats(storage->controllers[index].controller,
+						  disk->config.lun, &stats) &&
+		    stats.in_flight)
+			return disk;
+	}
+	return NULL;
+}
+
+static int drain_fail(const struct storage_disk *disk, struct vm_error *error)
+{
+	if (!disk)
+		return vm_error_set(error, EXIT_NO_DISK, -ETIMEDOUT,
+				    "a disk that is being taken away does not answer");
+	return vm_error_set(error, EXIT_NO_DISK, -ETIMEDOUT, "disk %u:%u (%s) does not answer",
+			    disk->config.controller, disk->config.lun,
+			    disk->config.path ? disk->config.path : "no medium");
+}
+
+int vm_storage_drain(struct vm_storage *storage, bool for_good, uint32_t deadline_ms,
+		     struct vm_error *error)
+{
+	struct deadline deadline = deadline_in_ms(deadline_ms);
+	const struct storage_disk *disk;
+
+	if (!storage)
+		return 0;
+	drain_begin(storage);
+	for (uint32_t i = 0; i < VM_MAX_CONTROLLERS; i++) {
+		struct storvsp_controller *controller = storage->controllers[i].controller;
+
+		if (controller &&
+		    storvsp_controller_drain(controller, (uint32_t)deadline_left_ms(deadline)))
+			return drain_fail(disk_under_way(storage, i), error);
+	}
+	if (for_good && !storage_flush_wait(storage, (uint32_t)deadline_left_ms(deadline), &disk))
+		return drain_fail(disk, error);
+	return 0;
+}
+
 void vm_storage_detach(struct vm_storage *storage)
 {
 	if (!storage || !storage->attached)
 		return;
-	/* Nothing is resumed: what is left in the guest's rings is another host's, or that of a
-	 * saved VM, to execute. */
-	storage->pause = (struct storage_pause){0};
-	storage_flush_abandon(storage);
-	event_timer_cancel(storage->eject_timer);
-	storage->eject_timer = NULL;
+	drain_begin(storage);
 	for (uint32_t i = 0; i < VM_MAX_CONTROLLERS; i++) {
 		storvsp_controller_destroy(storage->controllers[i].controller);
 		storage->controllers[i].controller = NULL;
 		storage->controllers[i].paused = false;
 	}
 	storage->attached = false;
+	storage->draining = false;
 	storage_changes_settle(storage);
 	/* The next partition's guest finds them as after a power cycle. */
 	for (size_t i = 0; i < storage->disk_count; i++)

@@ -34,7 +34,9 @@ struct vmbus_server;
  */
 int vm_storage_create(const struct vm_config *config, struct event_loop *loop, bool deferred,
 		      struct vm_storage **storage, struct vm_error *error);
-/* Takes NULL. Detached. Everything is on the disks when it returns. Blocks. */
+/* Takes NULL. Everything is on the disks when it returns, but for those that hang: a disk is waited
+ * for 10 s at most, and closed when it no longer hangs. What is under way is waited for, however
+ * long that takes: see vm_storage_drain(). Blocks. */
 void vm_storage_destroy(struct vm_storage *storage);
 
 /* ---- a partition's time ---- */
@@ -51,6 +53,15 @@ struct vm_storage_partition {
 
 /* Offers a controller for each that a disk names. Returns 0 or -errno; detach in either case. */
 int vm_storage_attach(struct vm_storage *storage, const struct vm_storage_partition *partition);
+/*
+ * No VP runs, and no message of the guest reaches its bus any more. Waits, deadline_ms at most, for
+ * all that the guest has under way; for_good: the storage is to be destroyed, so for a flush of a
+ * pause that was given up as well. Takes NULL. Returns 0: detach, or destroy, does not wait; or
+ * -ETIMEDOUT with *error, which names the disk that hangs: what it has under way may still write to
+ * guest memory. May be called again.
+ */
+int vm_storage_drain(struct vm_storage *storage, bool for_good, uint32_t deadline_ms,
+		     struct vm_error *error);
 /* No VP runs. Waits for all that the guest has under way; then nothing touches its memory. May be
  * repeated. Takes NULL. */
 void vm_storage_detach(struct vm_storage *storage);

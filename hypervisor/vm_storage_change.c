@@ -21,6 +21,7 @@
 #define EJECT_LOOK_MS 500
 #define SIZE_GRANULE  UINT64_C(4096)
 #define GROW_MS	      5000
+#define ENDING	      "the guest has come to an end, and its disks are waited for"
 
 static struct storage_controller *controller_of(const struct storage_disk *disk)
 {
@@ -33,6 +34,10 @@ static struct storage_disk *disk_get(const struct vm_storage *storage, uint32_t 
 {
 	struct storage_disk *disk = storage_find(storage, controller, lun);
 
+	if (storage->draining) {
+		vm_error_set(error, EXIT_STATE, 0, ENDING);
+		return NULL;
+	}
 	if (!disk) {
 		vm_error_set(error, EXIT_NOT_FOUND, 0,
 			     "there is no disk %u:%u; lunar disk list "
@@ -95,8 +100,9 @@ int vm_storage_add(struct vm_storage *storage, const struct vm_disk_config *conf
 {
 	struct vm_disk_config chosen = *config; /* its texts stay the caller's */
 	struct storage_disk *disk;
-	int result = lun_choose(storage, &chosen, error);
+	int result = storage->draining ? vm_error_set(error, EXIT_STATE, -EBUSY, ENDING) : 0;
 
+	result = result ? result : lun_choose(storage, &chosen, error);
 	result = result ? result : image_check_unused(storage, &chosen, error);
 	if (result)
 		return result;

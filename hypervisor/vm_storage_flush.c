@@ -8,7 +8,9 @@
 #include "hypervisor/vm_storage_internal.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -27,7 +29,9 @@
 struct flush_item {
 	struct disk_request request; /* first: on_flushed() gets this */
 	struct storage_flush *flush;
+	const struct storage_disk *owner;
 	struct disk *disk;
+	atomic_bool flushed;
 };
 
 struct storage_flush {
@@ -55,6 +59,7 @@ static void on_flushed(struct disk_request *request, int status)
 	struct flush_item *item = (struct flush_item *)(void *)request;
 
 	item->flush->pending--;
+	atomic_store(&item->flushed, true);
 	if (status && !item->flush->status)
 		item->flush->status = status;
 }
@@ -121,7 +126,7 @@ static void items_fill(struct storage_flush *flush)
 	const struct vm_storage *storage = flush->storage;
 
 	for (size_t i = 0; i < storage->disk_count; i++) {
-		const struct storage_disk *disk = storage->disks[i];
+		struct storage_disk *disk = storage->disks[i];
 		struct flush_item *item = &flush->items[flush->count];
 
 		if (!disk->disk || !disk->held || disk->config.read_only)
@@ -129,6 +134,7 @@ static void items_fill(struct storage_flush *flush)
 		item->request.op = DISK_FLUSH;
 		item->request.done = on_flushed;
 		item->flush = flush;
+		item->owner = disk;
 		item->disk = disk->disk;
 		flush->count++;
 	}
@@ -180,6 +186,24 @@ bool storage_flush_uses(const struct vm_storage *storage, const struct disk *dis
 	for (size_t i = 0; flush && disk && i < flush->count; i++)
 		if (flush->items[i].disk == disk)
 			return true;
+	return false;
+}
+
+bool storage_flush_wait(struct vm_storage *storage, uint32_t deadline_ms,
+			const struct storage_disk **disk)
+{
+	const struct storage_flush *flush = storage->flush;
+	struct pollfd wait = {.events = POLLIN};
+
+	if (!flush)
+		return true;
+	wait.fd = flush->ended;
+	if (poll(&wait, 1, (int)deadline_ms) > 0)
+		return true;
+	*disk = NULL;
+	for (size_t i = 0; i < flush->count && !*disk; i++)
+		if (!atomic_load(&flush->items[i].flushed))
+			*disk = flush->items[i].owner;
 	return false;
 }
 

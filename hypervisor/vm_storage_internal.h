@@ -50,6 +50,7 @@ struct vm_storage {
 	struct storage_disk *disks[VM_MAX_DISKS]; /* by controller and LUN */
 	size_t disk_count;
 	bool attached;
+	bool draining; /* the partition's end has begun */
 	struct engine_bus engine_bus;
 	struct device_bus bus;
 	uint32_t vp_count;
@@ -99,6 +100,9 @@ int storage_flush_start(struct vm_storage *storage, storage_flush_fn fn);
 void storage_flush_abandon(struct vm_storage *storage);
 /* Whether a flush under way, perhaps of a pause that was given up, uses that disk. */
 bool storage_flush_uses(const struct vm_storage *storage, const struct disk *disk);
+/* Waits for a flush under way, deadline_ms at most; false: it goes on, for *disk and others. */
+bool storage_flush_wait(struct vm_storage *storage, uint32_t deadline_ms,
+			const struct storage_disk **disk);
 /* Waits for a flush under way. */
 void storage_flush_join(struct vm_storage *storage);
 

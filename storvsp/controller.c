@@ -299,25 +299,32 @@ static bool controller_is_idle(const struct storvsp_controller *controller)
 	return LIST_EMPTY(&controller->operations);
 }
 
-void storvsp_controller_destroy(struct storvsp_controller *controller)
+int storvsp_controller_drain(struct storvsp_controller *controller, uint32_t deadline_ms)
 {
-	uint64_t complain_at_ns = monotonic_ns() + DESTROY_PATIENCE_MS * NS_PER_MS;
+	struct deadline deadline = deadline_in_ms(deadline_ms);
 
-	if (!controller)
-		return;
 	controller->destroying = true;
 	for (uint32_t i = 0; i < CONTROLLER_MAX_CHANNELS; i++) {
 		if (controller->channels[i] && channel_is_open(controller->channels[i]))
 			channel_stop(controller->channels[i]);
 	}
-	/* A disk that hangs keeps us: its I/O may still write into guest memory. */
 	while (!controller_is_idle(controller)) {
-		controller_mailbox_run(&controller->mailbox, DESTROY_PATIENCE_MS);
-		if (monotonic_ns() >= complain_at_ns) {
-			log_warn("the VM's end waits for a disk that does not answer");
-			complain_at_ns = monotonic_ns() + DESTROY_PATIENCE_MS * NS_PER_MS;
-		}
+		int left_ms = deadline_left_ms(deadline);
+
+		controller_mailbox_run(&controller->mailbox, left_ms);
+		if (left_ms == 0 && !controller_is_idle(controller))
+			return -ETIMEDOUT;
 	}
+	return 0;
+}
+
+void storvsp_controller_destroy(struct storvsp_controller *controller)
+{
+	if (!controller)
+		return;
+	/* A disk that hangs keeps us: its I/O may still write into guest memory. */
+	while (storvsp_controller_drain(controller, DESTROY_PATIENCE_MS))
+		log_warn("a controller's end waits for a disk that does not answer");
 	controller_mailbox_fini(&controller->mailbox);
 	free(controller);
 }

@@ -30,9 +30,13 @@ struct storvsp_controller_config {
 int storvsp_controller_create(const struct device_bus *bus,
 			      const struct storvsp_controller_config *config,
 			      struct storvsp_controller **controller);
-/* Takes NULL. For the end of the partition: no VP runs. Every command under way is waited for: the
- * disks are idle afterwards. Units stay the caller's. Removals, quiescings and pauses that are
- * still waited for are forgotten: their functions are not called. */
+/* For the end of the partition: no VP runs. Takes no packet any more, and waits for the commands
+ * under way, deadline_ms at most. Removals, quiescings and pauses that are still waited for are
+ * forgotten: their functions are not called. Returns 0, or -ETIMEDOUT: a disk hangs, and its I/O
+ * may still write to guest memory; may be called again, also after other work of the loop. */
+int storvsp_controller_drain(struct storvsp_controller *controller, uint32_t deadline_ms);
+/* Takes NULL. Drains it, however long that takes: the disks are idle afterwards. Units stay the
+ * caller's. */
 void storvsp_controller_destroy(struct storvsp_controller *controller);
 
 /* Units come and go while the guest runs: it is told by ENUMERATE_BUS. The unit stays the caller's.

@@ -67,7 +67,7 @@ static const struct engine_ops engine = {
 
 /* ---- the bench ---- */
 
-static void storage_make(void)
+static void storage_attach(void)
 {
 	const struct vm_storage_partition partition = {
 		.memory = f.guest.memory,
@@ -77,9 +77,14 @@ static void storage_make(void)
 		.vp_count = CHANNELS,
 	};
 
+	assert_int_equal(vm_storage_attach(f.storage, &partition), 0);
+}
+
+static void storage_make(void)
+{
 	assert_int_equal(vm_storage_create(&f.config, f.guest.loop, false, &f.storage, &f.error),
 			 0);
-	assert_int_equal(vm_storage_attach(f.storage, &partition), 0);
+	storage_attach();
 }
 
 /* As on another host, or after a reboot; the guest keeps its memory. */
@@ -186,22 +191,13 @@ static void what_a_resting_guest_is_owed_is_not_executed_at_its_end(void **state
 
 static void a_pause_that_the_end_of_a_partition_cut_off_keeps_no_later_one_away(void **state)
 {
-	const struct vm_storage_partition partition = {
-		.memory = f.guest.memory,
-		.signals = &f.guest.signals,
-		.engine = &engine,
-		.vp_count = CHANNELS,
-	};
-	struct vm_storage_partition next = partition;
-
 	(void)state;
 	guest_begin();
 	vm_storage_pause(f.storage, PAUSE_MS, on_paused, NULL);
 	vm_storage_detach(f.storage); /* the guest reset itself: the disks stay open */
 	assert_int_equal(f.paused, 0);
 	storvsc_change_host(&f.guest);
-	next.server = f.guest.server;
-	assert_int_equal(vm_storage_attach(f.storage, &next), 0);
+	storage_attach();
 	pause_now();
 }
 
@@ -393,10 +389,11 @@ static void a_raw_image_gets_larger_and_never_smaller(void **state)
 
 /* ---- a flush that hangs ---- */
 
-/* A disk that flushes when it is told to. */
+/* A disk that ends a request when it is told to. */
 static struct {
 	struct disk disk;
-	_Atomic(struct disk_request *) flush;
+	struct disk *real; /* in whose place it is */
+	_Atomic(struct disk_request *) request;
 	struct io_post post;
 	bool closed;
 } slow;
@@ -410,7 +407,7 @@ static void slow_get_info(struct disk *disk, struct disk_info *info)
 static void slow_submit(struct disk *disk, struct disk_request *request)
 {
 	(void)disk;
-	atomic_store(&slow.flush, request);
+	atomic_store(&slow.request, request);
 }
 
 static void slow_close(struct disk *disk)
@@ -419,36 +416,58 @@ static void slow_close(struct disk *disk)
 	slow.closed = true;
 }
 
-static void on_slow_flushed(struct io_post *post)
+static void on_slow_end(struct io_post *post)
 {
-	struct disk_request *request = atomic_load(&slow.flush);
+	struct disk_request *request = atomic_load(&slow.request);
 
 	(void)post;
 	request->done(request, 0);
 }
 
+/* The VM's disk is slow from now on. */
+static void slow_use(void (*submit)(struct disk *disk, struct disk_request *request))
+{
+	static struct disk_ops ops = {.get_info = slow_get_info, .close = slow_close};
+	struct storage_disk *disk = f.storage->disks[0];
+	const struct scsi_unit_config unit = {.kind = SCSI_DISK, .disk = &slow.disk};
+
+	memset(&slow, 0, sizeof(slow));
+	ops.submit = submit;
+	slow.disk.ops = &ops;
+	slow.post.fn = on_slow_end;
+	slow.real = disk->disk;
+	vm_storage_detach(f.storage);
+	storvsc_change_host(&f.guest);
+	scsi_unit_destroy(disk->unit);
+	assert_int_equal(scsi_unit_create(&unit, &disk->unit), 0);
+	disk->disk = &slow.disk;
+	storage_attach();
+}
+
+static void slow_await(void)
+{
+	for (int i = 0; i < STORVSC_DEFAULT_PATIENCE && !atomic_load(&slow.request); i++)
+		storvsc_run(&f.guest, 1);
+	assert_non_null(atomic_load(&slow.request));
+}
+
+static void slow_end(void)
+{
+	io_loop_post(atomic_load(&slow.request)->loop, &slow.post);
+}
+
 static void a_disk_that_is_still_being_flushed_is_not_taken_away(void **state)
 {
-	static const struct disk_ops slow_ops = {
-		.get_info = slow_get_info, .submit = slow_submit, .close = slow_close};
-	struct storage_disk *disk = f.storage->disks[0];
-	struct disk *real = disk->disk;
-
 	(void)state;
-	memset(&slow, 0, sizeof(slow));
-	slow.disk.ops = &slow_ops;
-	slow.post.fn = on_slow_flushed;
-	disk->disk = &slow.disk;
+	slow_use(slow_submit);
 	vm_storage_pause(f.storage, PAUSE_MS, on_paused, NULL);
-	for (int i = 0; i < STORVSC_DEFAULT_PATIENCE && !atomic_load(&slow.flush); i++)
-		storvsc_run(&f.guest, 1);
-	assert_non_null(atomic_load(&slow.flush));
+	slow_await();
 	vm_storage_resume(f.storage); /* the move is given up, the flush goes on */
 	assert_int_not_equal(vm_storage_remove(f.storage, 0, 0, &f.error), 0);
 	assert_int_equal(f.error.code, EXIT_STATE);
 	storvsc_run(&f.guest, 10);
 	assert_false(slow.closed);
-	io_loop_post(atomic_load(&slow.flush)->loop, &slow.post);
+	slow_end();
 	for (int i = 0; i < STORVSC_DEFAULT_PATIENCE && f.storage->flush; i++)
 		storvsc_run(&f.guest, 1);
 	assert_null(f.storage->flush);
@@ -456,7 +475,7 @@ static void a_disk_that_is_still_being_flushed_is_not_taken_away(void **state)
 	for (int i = 0; i < STORVSC_DEFAULT_PATIENCE && !slow.closed; i++)
 		storvsc_run(&f.guest, 1);
 	assert_true(slow.closed);
-	disk_close(real);
+	disk_close(slow.real);
 }
 
 /* The descriptor of the flush's ring becomes another file, so that the kernel takes nothing more.
@@ -479,20 +498,53 @@ static void breaking_submit(struct disk *disk, struct disk_request *request)
 
 static void a_flush_that_the_kernel_refuses_ends_the_pause(void **state)
 {
-	static const struct disk_ops breaking_ops = {
-		.get_info = slow_get_info, .submit = breaking_submit, .close = slow_close};
-	struct storage_disk *disk = f.storage->disks[0];
-	struct disk *real = disk->disk;
-
 	(void)state;
-	memset(&slow, 0, sizeof(slow));
-	slow.disk.ops = &breaking_ops;
-	disk->disk = &slow.disk;
+	slow_use(breaking_submit);
 	vm_storage_pause(f.storage, PAUSE_MS, on_paused, NULL);
 	assert_true(storvsc_wait(&f.guest, &f.paused, 1, STORVSC_DEFAULT_PATIENCE));
 	assert_true(f.pause_status < 0);
 	assert_null(f.storage->flush);
-	disk->disk = real;
+	disk_close(slow.real);
+}
+
+/* ---- the end of a VM with a disk that hangs ---- */
+
+static void the_end_waits_for_a_disk_that_hangs_as_long_as_is_said_and_names_it(void **state)
+{
+	uint64_t began_ns;
+
+	(void)state;
+	slow_use(slow_submit);
+	guest_begin();
+	assert_true(storvsc_io(&f.guest, 0, 100, 0, true, 7, STORVSC_DATA_GPA, BLOCK));
+	slow_await();
+	began_ns = monotonic_ns();
+	assert_int_equal(vm_storage_drain(f.storage, true, 50, &f.error), -ETIMEDOUT);
+	assert_true(monotonic_ns() - began_ns >= 50 * NS_PER_MS);
+	assert_non_null(strstr(f.error.message, "0:0"));
+	assert_non_null(strstr(f.error.message, f.path));
+	assert_int_not_equal(vm_storage_remove(f.storage, 0, 0, &f.error), 0);
+	assert_int_equal(f.error.code, EXIT_STATE);
+	storvsc_run(&f.guest, 10); /* other work of the loop */
+	assert_int_equal(vm_storage_drain(f.storage, false, 0, &f.error), -ETIMEDOUT);
+	slow_end();
+	assert_int_equal(vm_storage_drain(f.storage, true, PAUSE_MS, &f.error), 0);
+	vm_storage_detach(f.storage);
+	disk_close(slow.real);
+}
+
+static void the_end_waits_for_a_flush_that_hangs_as_long_as_is_said(void **state)
+{
+	(void)state;
+	slow_use(slow_submit);
+	vm_storage_pause(f.storage, PAUSE_MS, on_paused, NULL);
+	slow_await();
+	assert_int_equal(vm_storage_drain(f.storage, false, 50, &f.error), 0); /* a reboot */
+	assert_int_equal(vm_storage_drain(f.storage, true, 50, &f.error), -ETIMEDOUT);
+	assert_non_null(strstr(f.error.message, f.path));
+	slow_end();
+	assert_int_equal(vm_storage_drain(f.storage, true, PAUSE_MS, &f.error), 0);
+	disk_close(slow.real);
 }
 
 int main(void)
@@ -512,6 +564,8 @@ int main(void)
 		TEST(a_raw_image_gets_larger_and_never_smaller),
 		TEST(a_disk_that_is_still_being_flushed_is_not_taken_away),
 		TEST(a_flush_that_the_kernel_refuses_ends_the_pause),
+		TEST(the_end_waits_for_a_disk_that_hangs_as_long_as_is_said_and_names_it),
+		TEST(the_end_waits_for_a_flush_that_hangs_as_long_as_is_said),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

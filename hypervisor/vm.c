@@ -207,7 +207,7 @@ int vm_start(struct vm *vm, struct vm_error *error)
 				error);
 	if (result)
 		return result;
-	result = vm_storage_create(vm->config, vm->loop, false, &vm->storage, error);
+	result = vm_storage_create(vm->config, vm->loop, VM_STORAGE_HERE, &vm->storage, error);
 	if (!result)
 		result = partition_run(vm, true, error);
 	if (result) {

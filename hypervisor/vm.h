@@ -134,8 +134,8 @@ struct vm_setup {
  */
 int vm_create(const struct vm_setup *setup, struct vm **vm, struct vm_error *error);
 
-/* How long the VM's end waits for disks that hang. */
-#define VM_END_MS 30000
+/* How long the VM's end waits for disks that hang: less than lunar stop waits for the end. */
+#define VM_END_MS 10000
 
 /*
  * Takes NULL. Stops what runs, at once; no callback. Returns when every thread and fd is gone;
@@ -192,8 +192,10 @@ void vm_get_migration(const struct vm *vm, struct migration_status *status,
 		      const struct migration_check **check);
 
 /* Makes a "created" VM one that comes from elsewhere ("incoming"): console, memory, VPs, NICs, at
- * rest and empty. May block for at most a few seconds. Returns 0, or -errno with *error. */
-int vm_receive(struct vm *vm, struct vm_error *error);
+ * rest and empty. from_file: who gave the file answers for what its images name; else their parents
+ * are confined (migration/confine.h). May block for at most a few seconds. Returns 0, or -errno
+ * with *error. */
+int vm_receive(struct vm *vm, bool from_file, struct vm_error *error);
 /* As migration_target_vm_ops has them; the VM is incoming. */
 struct guest_memory *vm_get_memory(struct vm *vm);
 int vm_restore(struct vm *vm, struct state_reader *reader, migration_done_fn done, void *done_ctx);

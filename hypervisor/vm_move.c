@@ -382,7 +382,7 @@ void vm_get_migration(const struct vm *vm, struct migration_status *status,
 
 /* ---- a move to here ---- */
 
-int vm_receive(struct vm *vm, struct vm_error *error)
+int vm_receive(struct vm *vm, bool from_file, struct vm_error *error)
 {
 	int result;
 
@@ -393,7 +393,9 @@ int vm_receive(struct vm *vm, struct vm_error *error)
 				error);
 	if (result)
 		return result;
-	result = vm_storage_create(vm->config, vm->loop, true, &vm->storage, error);
+	result = vm_storage_create(vm->config, vm->loop,
+				   from_file ? VM_STORAGE_FILE : VM_STORAGE_RECEIVED, &vm->storage,
+				   error);
 	if (!result)
 		result = vm_make_partition(vm, true, true, error);
 	if (result) {

@@ -11,6 +11,7 @@
 #include "base/deadline.h"
 #include "base/event_loop.h"
 #include "base/log.h"
+#include "hypervisor/migration/confine.h"
 
 #define LOG_COMPONENT "storage"
 
@@ -53,16 +54,22 @@ int storage_explain(const struct vm_disk_config *config, int result, const char 
 			    config->controller, config->lun, config->path, strerror(-result));
 }
 
-int storage_open(const struct vm_disk_config *config, bool deferred, bool read_only,
-		 struct disk **disk, struct vm_error *error)
+static bool may_be_parent(const char *path)
+{
+	return confine_path_is_allowed(CONFINE_PARENT, "", path);
+}
+
+int storage_open(const struct vm_disk_config *config, struct storage_way way, struct disk **disk,
+		 struct vm_error *error)
 {
 	const struct disk_options options = {
 		.path = config->path,
 		.format = config->format,
 		.cache = config->cache,
-		.read_only = config->read_only || read_only,
+		.read_only = config->read_only || way.read_only,
 		.pass_through = config->pass_through,
-		.deferred = deferred,
+		.deferred = way.deferred,
+		.may_be_parent = way.confined ? may_be_parent : NULL,
 		.initiator = config->initiator,
 		.secret_path = config->secret,
 	};
@@ -77,7 +84,7 @@ int storage_open(const struct vm_disk_config *config, bool deferred, bool read_o
 }
 
 int storage_disk_create(struct vm_storage *storage, const struct vm_disk_config *config,
-			bool deferred, struct storage_disk **disk, struct vm_error *error)
+			struct storage_way way, struct storage_disk **disk, struct vm_error *error)
 {
 	struct storage_disk *made = calloc(1, sizeof(*made));
 	struct scsi_unit_config unit = {.kind = config->dvd ? SCSI_DVD : SCSI_DISK};
@@ -88,12 +95,13 @@ int storage_disk_create(struct vm_storage *storage, const struct vm_disk_config 
 		return vm_error_set(error, EXIT_NO_MEMORY, -ENOMEM, "out of memory");
 	}
 	made->storage = storage;
-	result = storage_open(config, deferred, false, &made->disk, error);
+	result = storage_open(config, way, &made->disk, error);
 	if (result) {
 		storage_disk_destroy(made);
 		return result;
 	}
-	made->held = !deferred;
+	made->held = !way.deferred;
+	made->confined = way.confined;
 	if (made->disk)
 		disk_get_info(made->disk, &made->info);
 	unit.disk = made->disk;
@@ -163,9 +171,14 @@ void storage_disk_forget(struct vm_storage *storage, struct storage_disk *disk)
 	}
 }
 
-int vm_storage_create(const struct vm_config *config, struct event_loop *loop, bool deferred,
-		      struct vm_storage **storage, struct vm_error *error)
+int vm_storage_create(const struct vm_config *config, struct event_loop *loop,
+		      enum vm_storage_origin origin, struct vm_storage **storage,
+		      struct vm_error *error)
 {
+	const struct storage_way way = {
+		.deferred = origin != VM_STORAGE_HERE,
+		.confined = origin == VM_STORAGE_RECEIVED,
+	};
 	struct vm_storage *made = calloc(1, sizeof(*made));
 	int result = 0;
 
@@ -178,7 +191,7 @@ int vm_storage_create(const struct vm_config *config, struct event_loop *loop, b
 	for (size_t i = 0; i < config->disk_count && !result; i++) {
 		struct storage_disk *disk;
 
-		result = storage_disk_create(made, &config->disks[i], deferred, &disk, error);
+		result = storage_disk_create(made, &config->disks[i], way, &disk, error);
 		if (!result)
 			(void)storage_disk_insert(made, disk); /* as many as there is room for */
 	}

@@ -27,13 +27,20 @@ struct signal_table;
 struct vm_storage;
 struct vmbus_server;
 
+/* Where a VM comes from. */
+enum vm_storage_origin {
+	VM_STORAGE_HERE,     /* its disks are opened at once */
+	VM_STORAGE_FILE,     /* it was saved: nothing is locked before vm_storage_reopen() */
+	VM_STORAGE_RECEIVED, /* likewise; and its images' parents are confined (confine.h) */
+};
+
 /*
- * Opens every disk. deferred: they are another host's still; nothing is locked before
- * vm_storage_reopen(). Blocks. Returns 0, or -errno with *error: EXIT_EXISTS where an image is in
+ * Opens every disk. Blocks. Returns 0, or -errno with *error: EXIT_EXISTS where an image is in
  * use, EXIT_NO_DISK where it cannot be opened.
  */
-int vm_storage_create(const struct vm_config *config, struct event_loop *loop, bool deferred,
-		      struct vm_storage **storage, struct vm_error *error);
+int vm_storage_create(const struct vm_config *config, struct event_loop *loop,
+		      enum vm_storage_origin origin, struct vm_storage **storage,
+		      struct vm_error *error);
 /* Takes NULL. Everything is on the disks when it returns, but for those that hang: a disk is waited
  * for 10 s at most, and closed when it no longer hangs. What is under way is waited for, however
  * long that takes: see vm_storage_drain(). Blocks. */

@@ -107,7 +107,7 @@ int vm_storage_add(struct vm_storage *storage, const struct vm_disk_config *conf
 	if (result)
 		return result;
 	vm_config_unit_id(storage->vm_name, chosen.controller, chosen.lun, chosen.unit_id);
-	result = storage_disk_create(storage, &chosen, false, &disk, error);
+	result = storage_disk_create(storage, &chosen, (struct storage_way){0}, &disk, error);
 	if (result)
 		return result;
 	result = storage_disk_insert(storage, disk);
@@ -242,7 +242,7 @@ int vm_storage_change_medium(struct vm_storage *storage, uint32_t controller, ui
 		if (!copy)
 			return vm_error_set(error, EXIT_NO_MEMORY, -ENOMEM, "out of memory");
 		config.path = copy;
-		result = storage_open(&config, false, false, &next, error);
+		result = storage_open(&config, (struct storage_way){0}, &next, error);
 		if (result) {
 			free(copy);
 			return result;

@@ -20,6 +20,7 @@ struct storage_disk {
 	struct disk *disk;     /* NULL: an empty DVD drive */
 	struct disk_info info; /* as of the last look at an open disk */
 	bool held;	       /* neither released nor deferred */
+	bool confined;	       /* the images' parents are */
 	struct disk *next;     /* VM_DISK_CHANGING: the medium to come */
 	uint64_t grow_bytes;   /* VM_DISK_CHANGING: the size to come; 0: a medium */
 	struct scsi_unit *unit;
@@ -64,15 +65,22 @@ struct vm_storage {
 
 struct storage_disk *storage_find(const struct vm_storage *storage, uint32_t controller,
 				  uint32_t lun);
+/* How a disk is opened; all false: as its configuration says, at once. */
+struct storage_way {
+	bool deferred;
+	bool read_only;
+	bool confined; /* the parents of an image, to what another host may name */
+};
+
 /* Opens what a disk's configuration names; *disk is NULL for an empty drive. */
-int storage_open(const struct vm_disk_config *config, bool deferred, bool read_only,
-		 struct disk **disk, struct vm_error *error);
+int storage_open(const struct vm_disk_config *config, struct storage_way way, struct disk **disk,
+		 struct vm_error *error);
 /* Fills *error for a disk whose open or reopen failed with result and message. Returns result. */
 int storage_explain(const struct vm_disk_config *config, int result, const char *message,
 		    struct vm_error *error);
 /* Makes a disk of its own: opened, with its unit, in no list yet. */
 int storage_disk_create(struct vm_storage *storage, const struct vm_disk_config *config,
-			bool deferred, struct storage_disk **disk, struct vm_error *error);
+			struct storage_way way, struct storage_disk **disk, struct vm_error *error);
 /* Takes NULL. No command is under way, no controller has it. */
 void storage_disk_destroy(struct storage_disk *disk);
 int storage_disk_insert(struct vm_storage *storage, struct storage_disk *disk);

@@ -375,7 +375,8 @@ static void image_check(struct storage_disk *disk, bool source_writes, uint64_t 
 	struct vm_error error = {0};
 	struct disk *probe = NULL;
 	struct disk_info info;
-	int result = storage_open(&disk->config, false, true, &probe, &error);
+	const struct storage_way way = {.read_only = true, .confined = disk->confined};
+	int result = storage_open(&disk->config, way, &probe, &error);
 
 	if (result == -EBUSY && source_writes)
 		return;

@@ -42,6 +42,7 @@ struct vm_worker {
 	bool stop_requested;
 	bool stop_pending; /* once the move that is under way has ended */
 	/* of what arrives: */
+	bool from_file;
 	struct migration_target *target;
 	struct event_timer *target_over;
 	bool target_moved;
@@ -334,7 +335,7 @@ static int target_make(void *ctx, const char *definition, size_t length, struct 
 	if (!result)
 		result = vm_make(worker, error);
 	if (!result)
-		result = vm_receive(worker->vm, error);
+		result = vm_receive(worker->vm, worker->from_file, error);
 	if (result)
 		vm_drop(worker);
 	return result;
@@ -452,6 +453,7 @@ int vm_worker_receive(struct vm_worker *worker, int socket, struct vm_error *err
 
 int vm_worker_restore(struct vm_worker *worker, const char *path, struct vm_error *error)
 {
+	worker->from_file = true;
 	return migration_restore_start(worker->config.loop, path, &target_ops, worker,
 				       on_target_ended, worker, &worker->target, error);
 }

@@ -133,6 +133,9 @@ struct disk_options {
 			      nothing is trusted before reopen() */
 	const char *initiator;	 /* iscsi: the parent's IQN; NULL: /etc/iscsi/initiatorname.iscsi */
 	const char *secret_path; /* iscsi: a file with the CHAP secret; may be NULL */
+	/* VHD: whether a file (absolute, resolved) may be a parent; any thread, also later, when
+	 * the disk is taken back. NULL: any may. */
+	bool (*may_be_parent)(const char *path);
 };
 
 /*

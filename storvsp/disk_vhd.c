@@ -260,6 +260,7 @@ static int open_now(struct vhd_disk *disk, bool unlocked, struct vhd_error *erro
 		.file = {.write = !disk->options.read_only && !unlocked,
 			 .direct = disk->options.cache == DISK_CACHE_NONE,
 			 .unlocked = unlocked},
+		.may_be_parent = disk->options.may_be_parent,
 	};
 	struct vhd_chain chain;
 	int rc = vhd_chain_open(disk->path, &options, &chain, error);

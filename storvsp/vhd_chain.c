@@ -99,43 +99,57 @@ int vhd_chain_set_parent_time(struct vhd_link *child, uint32_t parent_timestamp)
 	return rc ? rc : vhd_file_sync(child->file);
 }
 
-/* The first of the paths that the image gives at which there is something. */
-int vhd_chain_find_parent(const struct vhd_link *child, char *out, size_t out_bytes,
-			  struct vhd_error *error)
+/* The first of the paths that the image gives at which there is something, which may be a parent.
+ * What may not is not told from what is not there. */
+static int find_parent(const struct vhd_link *child, bool (*may_be_parent)(const char *path),
+		       char *out, size_t out_bytes, struct vhd_error *error)
 {
 	char path[VHD_PATH_BYTES], resolved[PATH_MAX];
 
 	for (unsigned int i = 0; vhd_image_parent_path(child->file, &child->image, i, child->path,
 						       path, sizeof(path)) == 0;
 	     i++) {
-		if (!realpath(path, resolved) || strlen(resolved) >= out_bytes)
+		if (!realpath(path, resolved) || strlen(resolved) >= out_bytes ||
+		    (may_be_parent && !may_be_parent(resolved)))
 			continue;
 		memcpy(out, resolved, strlen(resolved) + 1);
 		return 0;
 	}
+	if (may_be_parent)
+		return vhd_fail(error, -EACCES,
+				"%.200s: its parent '%.200s' is not there, or not in a folder for "
+				"disks of VMs that come from other hosts",
+				child->path, child->image.header.parent_name);
 	return vhd_fail(error, -ENOENT,
 			"%.200s: its parent '%.200s' is not there; put it beside this file",
 			child->path, child->image.header.parent_name);
 }
 
-static int open_parent(const struct vhd_chain *chain, const struct vhd_file_options *options,
+int vhd_chain_find_parent(const struct vhd_link *child, char *out, size_t out_bytes,
+			  struct vhd_error *error)
+{
+	return find_parent(child, NULL, out, out_bytes, error);
+}
+
+static int open_parent(const struct vhd_chain *chain, const struct vhd_chain_options *options,
 		       char resolved[PATH_MAX], struct vhd_file **file, struct vhd_error *error)
 {
-	int rc = vhd_chain_find_parent(&chain->links[chain->count - 1], resolved, PATH_MAX, error);
+	const struct vhd_file_options file_options = {
+		.direct = options->file.direct,
+		.unlocked = options->file.unlocked,
+	};
+	int rc = find_parent(&chain->links[chain->count - 1], options->may_be_parent, resolved,
+			     PATH_MAX, error);
 
 	for (size_t i = 0; rc == 0 && i < chain->count; i++)
 		if (strcmp(chain->links[i].path, resolved) == 0)
 			return vhd_fail(error, -ELOOP, "%s: is its own parent", resolved);
-	return rc ? rc : vhd_file_open(resolved, options, file, error);
+	return rc ? rc : vhd_file_open(resolved, &file_options, file, error);
 }
 
 int vhd_chain_open(const char *path, const struct vhd_chain_options *options,
 		   struct vhd_chain *chain, struct vhd_error *error)
 {
-	struct vhd_file_options parent = {
-		.direct = options->file.direct,
-		.unlocked = options->file.unlocked,
-	};
 	struct vhd_file *file;
 	char resolved[PATH_MAX];
 	int rc;
@@ -148,7 +162,7 @@ int vhd_chain_open(const char *path, const struct vhd_chain_options *options,
 		rc = vhd_chain_add(chain, resolved, file, error);
 	while (rc == 0 && !options->alone &&
 	       chain->links[chain->count - 1].image.footer.type == VHD_DIFFERENCING) {
-		rc = open_parent(chain, &parent, resolved, &file, error);
+		rc = open_parent(chain, options, resolved, &file, error);
 		if (rc == 0)
 			rc = vhd_chain_add(chain, resolved, file, error);
 	}

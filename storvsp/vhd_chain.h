@@ -27,9 +27,12 @@ struct vhd_chain {
 struct vhd_chain_options {
 	struct vhd_file_options file; /* of the image itself */
 	bool alone;		      /* without parents */
+	/* Whether a file (absolute, resolved) may be a parent. NULL: any may. */
+	bool (*may_be_parent)(const char *path);
 };
 
-/* Returns 0, or -errno with a message: -ENOENT: a parent is missing; -ENXIO: it is another one;
+/* Returns 0, or -errno with a message: -ENOENT: a parent is missing; -EACCES: it is missing, or may
+ * not be one; -ENXIO: it is another one;
  * -ESTALE: it was changed; -EBUSY: somebody writes to one of them. */
 int vhd_chain_open(const char *path, const struct vhd_chain_options *options,
 		   struct vhd_chain *chain, struct vhd_error *error);

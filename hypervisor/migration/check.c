@@ -131,10 +131,22 @@ static bool check_path(struct migration_check *check, const struct vm_config *co
 	return false;
 }
 
+static bool check_target(struct migration_check *check, const char *url)
+{
+	if (confine_target_is_allowed(url))
+		return true;
+	migration_check_add(check, MIGRATION_STOPS, "disk",
+			    "the definition names %s; VMs of other hosts may have disks of some "
+			    "targets alone there: add it to %s for lunar receive",
+			    url, CONFINE_TARGETS_VARIABLE);
+	return false;
+}
+
 static bool check_disk(struct migration_check *check, const struct vm_config *config,
 		       const struct vm_disk_config *disk)
 {
-	bool ok = disk->is_url || check_path(check, config, CONFINE_DISK, "disk", disk->path);
+	bool ok = disk->is_url ? check_target(check, disk->path)
+			       : check_path(check, config, CONFINE_DISK, "disk", disk->path);
 
 	return check_path(check, config, CONFINE_DISK, "secret", disk->secret) && ok;
 }

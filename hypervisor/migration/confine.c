@@ -65,6 +65,7 @@ static void folders_find(enum confine_kind kind, const char *vm_name, struct fol
 		folder_add_below(folders, state, "boot");
 		break;
 	case CONFINE_DISK:
+	case CONFINE_PARENT:
 		folder_add_below(folders, state, "disks");
 		break;
 	case CONFINE_SOCKET:
@@ -136,6 +137,8 @@ bool confine_path_is_allowed(enum confine_kind kind, const char *vm_name, const 
 	if (!folders)
 		return false;
 	folders_find(kind, vm_name, folders);
+	if (kind == CONFINE_PARENT)
+		folders_resolve(folders);
 	allowed = path_is_plain(path) && path_is_in_any(path, folders, direct);
 	if (allowed && (kind == CONFINE_BOOT || kind == CONFINE_SOCKET) &&
 	    realpath(path, resolved)) {
@@ -144,6 +147,24 @@ bool confine_path_is_allowed(enum confine_kind kind, const char *vm_name, const 
 	}
 	free(folders);
 	return allowed;
+}
+
+bool confine_target_is_allowed(const char *url)
+{
+	const char *next = getenv(CONFINE_TARGETS_VARIABLE);
+
+	if (!next)
+		return true;
+	while (*(next += strspn(next, " "))) {
+		size_t length = strcspn(next, " ");
+
+		/* whole parts alone: what follows a host's name could be another's */
+		if (strncmp(url, next, length) == 0 &&
+		    (next[length - 1] == '/' || url[length] == '/' || !url[length]))
+			return true;
+		next += length;
+	}
+	return false;
 }
 
 void confine_folders_list(enum confine_kind kind, const char *vm_name, char *text, size_t size)

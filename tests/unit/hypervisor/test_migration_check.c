@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "hypervisor/migration/check.h"
+#include "hypervisor/migration/confine.h"
 
 static struct migration_check found;
 
@@ -182,6 +183,40 @@ static void disk_elsewhere_stops(void **state)
 	assert_stops("disk", "disks: [{path: /tmp/lunar-check/state/disks/../vms/vm1.yaml}]\n");
 }
 
+/* An image names its parent, and the other host wrote the image. */
+static void parent_may_be_in_a_folder_for_disks_wherever_that_is(void **state)
+{
+	char folder[] = "/tmp/lunar-parents-XXXXXX", link[64], path[64];
+
+	(void)state;
+	assert_non_null(mkdtemp(folder));
+	snprintf(link, sizeof(link), "%s-link", folder);
+	assert_int_equal(symlink(folder, link), 0);
+	setenv("LUNAR_INCOMING_DIRS", link, 1);
+	snprintf(path, sizeof(path), "%s/base.vhd", folder);
+	assert_true(confine_path_is_allowed(CONFINE_PARENT, "", path));
+	assert_false(confine_path_is_allowed(CONFINE_PARENT, "", "/etc/base.vhd"));
+	assert_false(confine_path_is_allowed(CONFINE_PARENT, "", folder));
+	assert_int_equal(unlink(link), 0);
+	assert_int_equal(rmdir(folder), 0);
+}
+
+static void targets_are_those_that_are_set_where_any_are(void **state)
+{
+	(void)state;
+	unsetenv("LUNAR_INCOMING_TARGETS");
+	assert_true(check("vm0", "disks: [{url: 'iscsi://192.0.2.9/iqn.2026-01.x:a/1'}]\n"));
+	setenv("LUNAR_INCOMING_TARGETS", " iscsi://192.0.2.1  iscsi://san/iqn.2026-01.x:b", 1);
+	assert_true(check("vm0", "disks: [{url: 'iscsi://192.0.2.1/iqn.2026-01.x:a/1'}]\n"));
+	assert_true(check("vm0", "disks: [{url: 'iscsi://san/iqn.2026-01.x:b/1'}]\n"));
+	assert_int_equal(found.count, 0);
+	assert_stops("disk", "disks: [{url: 'iscsi://192.0.2.11/iqn.2026-01.x:a/1'}]\n");
+	assert_stops("disk", "disks: [{url: 'iscsi://san/iqn.2026-01.x:bc/1'}]\n");
+	setenv("LUNAR_INCOMING_TARGETS", "", 1);
+	assert_stops("disk", "disks: [{url: 'iscsi://san/iqn.2026-01.x:b/1'}]\n");
+	unsetenv("LUNAR_INCOMING_TARGETS");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -194,6 +229,8 @@ int main(void)
 		cmocka_unit_test_setup(link_out_of_the_folder_stops, setup),
 		cmocka_unit_test_setup(switch_elsewhere_stops, setup),
 		cmocka_unit_test_setup(disk_elsewhere_stops, setup),
+		cmocka_unit_test_setup(parent_may_be_in_a_folder_for_disks_wherever_that_is, setup),
+		cmocka_unit_test_setup(targets_are_those_that_are_set_where_any_are, setup),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -82,8 +82,9 @@ static void storage_attach(void)
 
 static void storage_make(void)
 {
-	assert_int_equal(vm_storage_create(&f.config, f.guest.loop, false, &f.storage, &f.error),
-			 0);
+	assert_int_equal(
+		vm_storage_create(&f.config, f.guest.loop, VM_STORAGE_HERE, &f.storage, &f.error),
+		0);
 	storage_attach();
 }
 

@@ -350,6 +350,44 @@ static void deferred_disk_tells_its_size_and_opens_later(void **state)
 	disk->ops->close(disk);
 }
 
+static bool no_file(const char *path)
+{
+	assert_int_equal(path[0], '/');
+	return false;
+}
+
+static bool any_file(const char *path)
+{
+	assert_int_equal(path[0], '/');
+	return true;
+}
+
+/* Of a disk that was to be taken over, too: its header may be another one by then. */
+static void parent_that_may_not_be_one_is_refused(void **state)
+{
+	struct disk_fixture *f = *state;
+	struct disk_options options = {.deferred = true, .may_be_parent = any_file};
+	struct disk *disk;
+
+	vhd_fixture_make(f, "p.vhd", VHD_DYNAMIC, false, SIZE);
+	vhd_fixture_make_child(f, "c.vhd", "p.vhd");
+	options.path = vhd_fixture_path(f, "c.vhd");
+	assert_int_equal(disk_vhd_open(&options, &disk, f->message, sizeof(f->message)), 0);
+	assert_int_equal(disk->ops->reopen(disk, f->message, sizeof(f->message)), 0);
+	disk->ops->close(disk);
+	options.may_be_parent = no_file;
+	assert_int_equal(disk_vhd_open(&options, &disk, f->message, sizeof(f->message)), -EACCES);
+	assert_non_null(strstr(f->message, "p.vhd"));
+	assert_int_equal(unlink(options.path), 0);
+	vhd_fixture_make(f, "c.vhd", VHD_DYNAMIC, false, SIZE); /* no parent yet */
+	options.path = vhd_fixture_path(f, "c.vhd");
+	assert_int_equal(disk_vhd_open(&options, &disk, f->message, sizeof(f->message)), 0);
+	assert_int_equal(unlink(options.path), 0);
+	vhd_fixture_make_child(f, "c.vhd", "p.vhd");
+	assert_int_equal(disk->ops->reopen(disk, f->message, sizeof(f->message)), -EACCES);
+	disk->ops->close(disk);
+}
+
 static void zeroes_on_nothing_take_no_block(void **state)
 {
 	struct disk_fixture *f = *state;
@@ -409,6 +447,7 @@ static const struct CMUnitTest tests[] = {
 	TEST(image_in_use_is_refused_by_name),
 	TEST(parent_that_was_changed_is_refused),
 	TEST(deferred_disk_tells_its_size_and_opens_later),
+	TEST(parent_that_may_not_be_one_is_refused),
 	TEST(zeroes_on_nothing_take_no_block),
 	TEST(disk_in_use_grows),
 };

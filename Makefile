@@ -25,7 +25,7 @@ CFLAGS_ALL  = -std=gnu11 $(CFLAGS) $(WARN) -fno-common -fstack-protector-strong 
 LDFLAGS_ALL = $(LDFLAGS) $(SANFLAGS)
 
 # From the ground up: a folder may use those before it, never those after it.
-MODULES := base vmbus ic iscsi-session storvsp vlan netvsp hypervisor iscsi-initiator cli tests/tools tests/kvm tests/fake_vmwp tests/interop
+MODULES := base vmbus ic iscsi-session storvsp vlan nlb netvsp hypervisor iscsi-initiator cli bench tests/tools tests/kvm tests/fake_vmwp tests/interop
 include $(wildcard $(addsuffix /module.mk,$(MODULES)))
 
 .DEFAULT_GOAL := all

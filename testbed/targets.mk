@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # The targets that need more than a compiler: packages, the demonstration, all tests, fuzzing.
-.PHONY: deps demo test e2e fuzz bench bench-migrate bench-storage soak-migrate soak-storage conformance
+.PHONY: deps demo test e2e fuzz bench bench-migrate bench-storage bench-switch soak-migrate soak-storage conformance
 
 deps:
 	$(Q)testbed/deps
@@ -34,6 +34,10 @@ soak-migrate: deps all
 bench-storage: ROUNDS = 5
 bench-storage: deps all
 	$(Q)bench/storage $(ROUNDS)
+# What a packet costs in the switch, by feature: bench/results/switch.json, switch.svg; some seconds.
+bench-switch: ROUNDS = 25
+bench-switch: deps all
+	$(Q)bench/switch $(ROUNDS)
 # iscsi-test-cu and sg3-utils in a guest, on disks of several kinds; the last line is 'N passed, M failed, K not applicable'.
 conformance: deps all
 	$(Q)tests/conformance $(DISKS)

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * For LD_PRELOAD: every SG_IO of a program goes to a SCSI unit of ours on a disk in memory, so that
- * the suites that judge a disk in a guest judge the unit in a second, without a guest. The path
- * that the program opens is any character device, say /dev/null. Environment: SCSI_SHIM_KIND (disk
- * or dvd), SCSI_SHIM_BLOCK and SCSI_SHIM_PHYSICAL (bytes), SCSI_SHIM_FLAGS (thick, read-only,
+ * For LD_PRELOAD: every SG_IO of a program goes to a SCSI unit of ours, so that the suites that
+ * judge a disk in a guest judge the unit in a second, without a guest. The path that the program
+ * opens is any character device, say /dev/null. Environment: SCSI_SHIM_IMAGE (a file, raw or VHD as
+ * its name says), or, for a disk in memory, SCSI_SHIM_KIND (disk or dvd),
+ * SCSI_SHIM_BLOCK and SCSI_SHIM_PHYSICAL (bytes), SCSI_SHIM_FLAGS (thick, read-only,
  * write-through).
  */
 #include <dlfcn.h>
@@ -11,10 +12,13 @@
 #include <linux/fs.h>
 #include <scsi/sg.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 
+#include "storvsp/disk_iscsi.h"
+#include "storvsp/io_loop.h"
 #include "storvsp/scsi.h"
 #include "tests/unit/storvsp/memory_disk.h"
 
@@ -23,12 +27,27 @@
 #define MAX_SECTORS	8192
 #define DRIVER_SENSE	0x08
 #define CHECK_CONDITION 0x02
+#define LOOP_ENTRIES	64
 
 static struct scsi_unit *unit;
+static struct io_loop *loop;
+static bool busy;
 
 static void command_done(struct scsi_command *command)
 {
 	(void)command;
+	busy = false;
+}
+
+/* Until the command has ended. */
+static void execute(struct scsi_command *command)
+{
+	command->loop = loop;
+	busy = true;
+	scsi_unit_execute(unit, command);
+	while (busy)
+		if (!loop || io_loop_run(loop, -1) < 0)
+			abort();
 }
 
 static uint32_t setting(const char *name, uint32_t fallback)
@@ -45,25 +64,55 @@ static bool flag(const char *name)
 	return flags && strstr(flags, name);
 }
 
-/* A unit whose power-on attention has been told, as a guest's kernel leaves it. */
-static void unit_open(void)
+/* libiscsi is a static library, which no shared object can have in it. */
+int disk_iscsi_open(const struct disk_options *options, struct disk **disk, char *message,
+		    size_t message_bytes)
 {
-	const char *kind = getenv("SCSI_SHIM_KIND");
-	bool is_dvd = kind && strcmp(kind, "dvd") == 0;
+	(void)options;
+	(void)disk;
+	snprintf(message, message_bytes, "not here");
+	return -EOPNOTSUPP;
+}
+
+static struct disk *image_open(const char *path)
+{
+	struct disk_options options = {.path = path};
+	char message[DISK_MESSAGE_BYTES];
+	struct disk *disk;
+
+	if (io_loop_create(LOOP_ENTRIES, &loop) != 0 ||
+	    disk_open(&options, &disk, message, sizeof(message)) != 0) {
+		fprintf(stderr, "%s: %s\n", path, loop ? message : "no io_uring");
+		abort();
+	}
+	return disk;
+}
+
+static struct disk *memory_open(bool is_dvd)
+{
 	uint32_t block = setting("SCSI_SHIM_BLOCK", is_dvd ? 2048 : 512);
 	struct memory_disk *memory = memory_disk_create(DISK_BYTES, block);
-	struct scsi_unit_config config = {
-		.kind = is_dvd ? SCSI_DVD : SCSI_DISK, .disk = &memory->disk, .id = {1, 2, 3}};
-	struct scsi_command ready = {.cdb_bytes = 6, .done = command_done};
 
 	memory->info.physical_block_bytes = setting("SCSI_SHIM_PHYSICAL", block);
 	memory->info.unmap_granularity_bytes =
 		flag("thick") ? 0 : memory->info.physical_block_bytes;
 	memory->info.read_only = is_dvd || flag("read-only");
 	memory->info.write_cache = !flag("write-through");
+	return &memory->disk;
+}
+
+/* A unit whose power-on attention has been told, as a guest's kernel leaves it. */
+static void unit_open(void)
+{
+	const char *kind = getenv("SCSI_SHIM_KIND"), *image = getenv("SCSI_SHIM_IMAGE");
+	bool is_dvd = kind && strcmp(kind, "dvd") == 0;
+	struct scsi_unit_config config = {.kind = is_dvd ? SCSI_DVD : SCSI_DISK, .id = {1, 2, 3}};
+	struct scsi_command ready = {.cdb_bytes = 6, .done = command_done};
+
+	config.disk = image ? image_open(image) : memory_open(is_dvd);
 	if (scsi_unit_create(&config, &unit) != 0)
 		abort();
-	scsi_unit_execute(unit, &ready);
+	execute(&ready);
 }
 
 static void sg_run(struct sg_io_hdr *header)
@@ -83,7 +132,7 @@ static void sg_run(struct sg_io_hdr *header)
 	command.data_bytes = command.direction == DISK_NO_DATA ? 0 : header->dxfer_len;
 	command.iov = header->iovec_count ? header->dxferp : &whole;
 	command.iov_count = header->iovec_count ? header->iovec_count : 1;
-	scsi_unit_execute(unit, &command);
+	execute(&command);
 	header->status = command.status;
 	header->masked_status = (command.status >> 1) & 0x1f;
 	header->host_status = 0;
@@ -95,7 +144,7 @@ static void sg_run(struct sg_io_hdr *header)
 	header->sb_len_wr = (unsigned char)sense;
 }
 
-int ioctl(int fd, unsigned long request, ...)
+__attribute__((visibility("default"))) int ioctl(int fd, unsigned long request, ...)
 {
 	int (*next)(int fd, unsigned long request, ...);
 	va_list arguments;

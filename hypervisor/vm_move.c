@@ -81,6 +81,11 @@ static int source_save_disks(void *ctx, struct state_writer *writer)
 	return vm_storage_describe(((struct vm *)ctx)->storage, writer);
 }
 
+static int source_flush(void *ctx, bool begin)
+{
+	return vm_storage_flush_ahead(((struct vm *)ctx)->storage, begin);
+}
+
 static int state_write(struct vm *vm, struct state_writer *writer, struct vm_error *error)
 {
 	state_begin(writer, VM_TAG, 1, STATE_SKIPPABLE);
@@ -203,6 +208,7 @@ static const struct migration_source_vm_ops source_ops = {
 	.save_cpu = source_save_cpu,
 	.save_portals = source_save_portals,
 	.save_disks = source_save_disks,
+	.flush = source_flush,
 	.pause_and_save = source_pause_and_save,
 	.release = source_release,
 	.resume = source_resume,

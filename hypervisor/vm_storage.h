@@ -133,6 +133,9 @@ size_t vm_storage_get_configs(const struct vm_storage *storage, struct vm_disk_c
 
 #define VM_STORAGE_STATE_TAG STATE_TAG('S', 'T', 'O', 'R')
 
+/* Flushes every disk while the guest runs, so that a pause has less to flush. begin: begins that;
+ * else asks. Returns -EINPROGRESS while it goes on (a pause is refused then), else 0 or -errno. */
+int vm_storage_flush_ahead(struct vm_storage *storage, bool begin);
 /* Drains: no VP runs; done is called from the loop when no command is under way and everything that
  * was written is on the disks, with 0, or with -ETIMEDOUT or -EIO: then all goes on. */
 void vm_storage_pause(struct vm_storage *storage, uint32_t deadline_ms,

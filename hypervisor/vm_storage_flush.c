@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The flush that ends a pause: before the VM's state leaves this host, all that the guest wrote has
- * to be on its disks, for the host might be lost in the middle of the move, and the guest would go
- * on elsewhere without it. Disks take requests on an I/O loop; this one has a thread of its own,
- * which may hang with a share without holding anybody.
+ * The flush that ends a pause, and the one ahead of it: before the VM's state leaves this host, all
+ * that the guest wrote has to be on its disks, for the host might be lost in the middle of the
+ * move, and the guest would go on elsewhere without it. Disks take requests on an I/O loop; this
+ * one has a thread of its own, which may hang with a share without holding anybody.
  */
 #include "hypervisor/vm_storage_internal.h"
 
@@ -121,7 +121,7 @@ static void on_flush_ended(void *ctx, int fd, uint32_t events)
 		fn(storage, status);
 }
 
-static void items_fill(struct storage_flush *flush)
+static void items_fill(struct storage_flush *flush, bool ahead)
 {
 	const struct vm_storage *storage = flush->storage;
 
@@ -129,7 +129,8 @@ static void items_fill(struct storage_flush *flush)
 		struct storage_disk *disk = storage->disks[i];
 		struct flush_item *item = &flush->items[flush->count];
 
-		if (!disk->disk || !disk->held || disk->config.read_only)
+		if (!disk->disk || !disk->held || disk->config.read_only ||
+		    (ahead && disk->state != VM_DISK_READY))
 			continue;
 		item->request.op = DISK_FLUSH;
 		item->request.done = on_flushed;
@@ -140,7 +141,7 @@ static void items_fill(struct storage_flush *flush)
 	}
 }
 
-int storage_flush_start(struct vm_storage *storage, storage_flush_fn fn)
+int storage_flush_start(struct vm_storage *storage, bool ahead, storage_flush_fn fn)
 {
 	struct storage_flush *flush;
 	int result;
@@ -157,7 +158,7 @@ int storage_flush_start(struct vm_storage *storage, storage_flush_fn fn)
 				  : event_loop_watch(storage->loop, flush->ended, EPOLLIN,
 						     on_flush_ended, flush, &flush->watch);
 	if (!result)
-		items_fill(flush);
+		items_fill(flush, ahead);
 	if (!result && !flush->count) {
 		flush_free(flush);
 		fn(storage, 0);

@@ -101,9 +101,10 @@ void storage_ejects_watch(struct vm_storage *storage);
 
 typedef void (*storage_flush_fn)(struct vm_storage *storage, int status);
 
-/* Flushes every disk that is held, on a thread of its own; fn is called from the loop. -EBUSY: an
+/* Flushes every disk that is held, on a thread of its own; fn is called from the loop. ahead: the
+ * guest runs; disks of which something is being changed, or that leave, are left out. -EBUSY: an
  * earlier flush still hangs. 0 or -errno. */
-int storage_flush_start(struct vm_storage *storage, storage_flush_fn fn);
+int storage_flush_start(struct vm_storage *storage, bool ahead, storage_flush_fn fn);
 /* fn is not called any more. */
 void storage_flush_abandon(struct vm_storage *storage);
 /* Whether a flush under way, perhaps of a pause that was given up, uses that disk. */

@@ -62,7 +62,8 @@ static void controller_said(struct vm_storage *storage)
 
 	if (--pause->pending || !pause->wanted)
 		return;
-	status = pause->status ? pause->status : storage_flush_start(storage, on_all_flushed);
+	status =
+		pause->status ? pause->status : storage_flush_start(storage, false, on_all_flushed);
 	if (status)
 		pause_end(storage, status);
 }
@@ -102,6 +103,22 @@ void vm_storage_pause(struct vm_storage *storage, uint32_t deadline_ms,
 					 controller);
 	}
 	controller_said(storage);
+}
+
+static void on_flushed_ahead(struct vm_storage *storage, int status)
+{
+	if (status) /* the pause will say so */
+		log_warn("%s: its disks cannot be flushed: %s", storage->vm_name,
+			 strerror(-status));
+}
+
+int vm_storage_flush_ahead(struct vm_storage *storage, bool begin)
+{
+	int result = 0;
+
+	if (storage && begin)
+		result = storage_flush_start(storage, true, on_flushed_ahead);
+	return result ? result : storage && storage->flush ? -EINPROGRESS : 0;
 }
 
 void vm_storage_resume(struct vm_storage *storage)

@@ -27,7 +27,8 @@
 #define CONNECT_MS	 10000
 #define SEND_MS		 10000
 #define LOOP_MS		 5000
-#define ACCEPT_MS	 60000	    /* makes the VM: huge pages, netvspd, portals */
+#define ACCEPT_MS	 60000 /* makes the VM: huge pages, netvspd, portals */
+#define FLUSH_LOOK_US	 20000
 #define LONG_ROUND_BYTES (8u << 20) /* whose rate means something */
 
 /* So that a handshake with who does not answer can be ended. */
@@ -379,6 +380,51 @@ static int sender_create(struct source *source)
 	return 0;
 }
 
+/* ---- disks ---- */
+
+struct flush_call {
+	struct source *source;
+	bool begin;
+};
+
+/* On the loop. */
+static int vm_flush(void *ctx, struct vm_error *error)
+{
+	const struct flush_call *call = ctx;
+
+	(void)error;
+	return call->source->ops->flush(call->source->ctx, call->begin);
+}
+
+/*
+ * While the guest runs: what a page cache or a VHD has gathered would else be written in the stop.
+ * A disk that cannot be flushed is the stop's to tell of. Returns 0: a round follows, since memory
+ * was written meanwhile; 1: there was nothing to wait for.
+ */
+static int disks_flush(struct source *source, struct deadline late, struct vm_error *error)
+{
+	struct flush_call call = {.source = source, .begin = true};
+	int rc;
+
+	if (!source->ops->flush || deadline_passed(late))
+		return 1;
+	rc = migration_call(source->caller, vm_flush, &call, error, deadline_in_ms(LOOP_MS));
+	if (rc != -EINPROGRESS)
+		return 1;
+	call.begin = false;
+	while (rc == -EINPROGRESS && !atomic_load(&source->cancelled)) {
+		if (deadline_passed(late))
+			return vm_error_set(error, EXIT_CANNOT_MOVE, -ETIMEDOUT,
+					    "a disk of %s has not taken in time what the guest "
+					    "wrote: its storage is slow, or does not answer",
+					    source->vm_name);
+		usleep(FLUSH_LOOK_US);
+		rc = migration_call(source->caller, vm_flush, &call, error,
+				    deadline_in_ms(LOOP_MS));
+	}
+	return atomic_load(&source->cancelled) ? -ECANCELED : 0;
+}
+
 int source_copy(struct source *source, struct vm_error *error)
 {
 	uint64_t timeout_ms = (uint64_t)source->options.timeout_seconds * 1000;
@@ -386,6 +432,7 @@ int source_copy(struct source *source, struct vm_error *error)
 		deadline_in_ms(timeout_ms > UINT32_MAX ? UINT32_MAX : (uint32_t)timeout_ms);
 	struct migration_pace pace;
 	struct round round = {0};
+	bool flushed = false;
 	int rc;
 
 	migration_step_hold(MIGRATION_STEP_SOURCE_ACCEPTED, &source->cancelled);
@@ -404,6 +451,10 @@ int source_copy(struct source *source, struct vm_error *error)
 		rc = round_run(source, &round, &pace, late, error);
 		if (source->rounds == 1)
 			migration_step_hold(MIGRATION_STEP_SOURCE_ROUND, &source->cancelled);
+		if (rc == 1 && !flushed) {
+			flushed = true;
+			rc = disks_flush(source, late, error);
+		}
 	} while (rc == 0);
 	return rc < 0 ? rc : 0;
 }

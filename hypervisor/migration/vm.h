@@ -42,6 +42,10 @@ struct migration_source_vm_ops {
 	int (*save_portals)(void *ctx, struct state_writer *writer);
 	/* [loop] Likewise sections about its disks, for the other's check_disks(). May be NULL. */
 	int (*save_disks)(void *ctx, struct state_writer *writer);
+	/* [loop] Flushes what the guest has written to its disks so far, while it runs, so that the
+	 * stop has less to flush. begin: begins that; else asks. Returns -EINPROGRESS while it goes
+	 * on; 0, or -errno: it is over. May be NULL. */
+	int (*flush)(void *ctx, bool begin);
 	/* [loop] Asynchronous: stops the VM and writes its state; done from the loop. With status 0
 	 * the VM rests until resume() or depart(); otherwise it runs on. */
 	int (*pause_and_save)(void *ctx, struct state_writer *writer, migration_done_fn done,

@@ -270,6 +270,18 @@ static int op_save_portals(void *ctx, struct state_writer *writer)
 	return 0;
 }
 
+static int op_flush(void *ctx, bool begin)
+{
+	struct move_witness *witness = ((struct fake_vm *)ctx)->witness;
+
+	if (begin)
+		atomic_store(&witness->flushed, false);
+	else if (witness->flush_looks > 0)
+		atomic_fetch_sub(&witness->flush_looks, 1);
+	atomic_store(&witness->flushed, witness->flush_looks == 0);
+	return witness->flush_looks ? -EINPROGRESS : 0;
+}
+
 static void on_paused(void *ctx)
 {
 	struct fake_vm *vm = ctx;
@@ -288,6 +300,7 @@ static int op_pause_and_save(void *ctx, struct state_writer *writer, migration_d
 	struct event_timer *timer;
 
 	vp_end(vm);
+	atomic_store(&vm->witness->flushed_at_stop, vm->witness->flushed);
 	vm->writer = writer;
 	vm->done = done;
 	vm->done_ctx = done_ctx;
@@ -332,6 +345,7 @@ static const struct migration_source_vm_ops source_ops = {
 	.get_definition = op_get_definition,
 	.save_cpu = op_save_cpu,
 	.save_portals = op_save_portals,
+	.flush = op_flush,
 	.pause_and_save = op_pause_and_save,
 	.resume = op_resume,
 	.depart = op_depart,

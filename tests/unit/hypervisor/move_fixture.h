@@ -46,6 +46,9 @@ struct move_witness {
 	_Atomic bool fail_go;
 	_Atomic bool fail_make;
 	_Atomic uint32_t dirty_pages; /* a tick */
+	_Atomic int32_t flush_looks;  /* after so many the disks are flushed; -1: never */
+	_Atomic bool flushed;
+	_Atomic bool flushed_at_stop; /* before the VM was */
 };
 
 struct move_world {

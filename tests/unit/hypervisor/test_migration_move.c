@@ -284,6 +284,34 @@ static void process_that_is_ended_takes_only_itself(void **state)
 	assert_false(world_is_defined(&world, HOST_B));
 }
 
+/* ---- disks ---- */
+
+static void disks_are_flushed_before_the_vm_is_stopped(void **state)
+{
+	(void)state;
+	receivers_start();
+	world.witness->flush_looks = 5;
+	(void)move_once();
+	assert_int_equal(world.witness->phase, MIGRATION_DONE);
+	assert_int_equal(world.witness->flush_looks, 0);
+	assert_true(world.witness->flushed_at_stop);
+	assert_runs_at(HOST_B);
+}
+
+static void move_with_a_disk_that_does_not_flush_is_given_up_in_time(void **state)
+{
+	pid_t pid;
+
+	(void)state;
+	receivers_start();
+	world.witness->flush_looks = -1;
+	world.options.timeout_seconds = 1;
+	pid = move_once();
+	assert_stays(MIGRATION_FAILED, EXIT_CANNOT_MOVE);
+	world.witness->flush_looks = 0;
+	assert_second_try_succeeds(pid);
+}
+
 /* ---- a VM that dirties faster than the wire ---- */
 
 static void dirty_fast(void)
@@ -482,6 +510,8 @@ int main(void)
 		WORLD_TEST(move_is_cancelled_at_every_step_before_commit),
 		WORLD_TEST(cancel_after_commit_is_too_late),
 		WORLD_TEST(process_that_is_ended_takes_only_itself),
+		WORLD_TEST(disks_are_flushed_before_the_vm_is_stopped),
+		WORLD_TEST(move_with_a_disk_that_does_not_flush_is_given_up_in_time),
 		WORLD_TEST(move_that_does_not_converge_is_given_up_in_time),
 		WORLD_TEST(move_that_does_not_converge_is_forced_where_asked),
 		WORLD_TEST(guest_is_throttled_until_the_move_converges),

@@ -508,6 +508,32 @@ static void a_flush_that_the_kernel_refuses_ends_the_pause(void **state)
 	disk_close(slow.real);
 }
 
+static void a_flush_ahead_of_a_pause_lets_the_guest_go_on(void **state)
+{
+	(void)state;
+	slow_use(slow_submit);
+	assert_int_equal(vm_storage_flush_ahead(f.storage, true), -EINPROGRESS);
+	slow_await();
+	assert_int_equal(atomic_load(&slow.request)->op, DISK_FLUSH);
+	guest_begin();
+	assert_int_equal(vm_storage_flush_ahead(f.storage, false), -EINPROGRESS);
+	assert_int_not_equal(vm_storage_remove(f.storage, 0, 0, &f.error), 0);
+	slow_end();
+	for (int i = 0; i < STORVSC_DEFAULT_PATIENCE && vm_storage_flush_ahead(f.storage, false);
+	     i++)
+		storvsc_run(&f.guest, 1);
+	assert_int_equal(vm_storage_flush_ahead(f.storage, false), 0);
+	atomic_store(&slow.request, NULL);
+	f.paused = 0;
+	vm_storage_pause(f.storage, PAUSE_MS, on_paused, NULL);
+	slow_await(); /* what came after it is flushed once more */
+	slow_end();
+	assert_true(storvsc_wait(&f.guest, &f.paused, 1, STORVSC_DEFAULT_PATIENCE));
+	assert_int_equal(f.pause_status, 0);
+	vm_storage_detach(f.storage);
+	disk_close(slow.real);
+}
+
 /* ---- the end of a VM with a disk that hangs ---- */
 
 static void the_end_waits_for_a_disk_that_hangs_as_long_as_is_said_and_names_it(void **state)
@@ -565,6 +591,7 @@ int main(void)
 		TEST(a_raw_image_gets_larger_and_never_smaller),
 		TEST(a_disk_that_is_still_being_flushed_is_not_taken_away),
 		TEST(a_flush_that_the_kernel_refuses_ends_the_pause),
+		TEST(a_flush_ahead_of_a_pause_lets_the_guest_go_on),
 		TEST(the_end_waits_for_a_disk_that_hangs_as_long_as_is_said_and_names_it),
 		TEST(the_end_waits_for_a_flush_that_hangs_as_long_as_is_said),
 	};

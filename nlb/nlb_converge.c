@@ -12,7 +12,7 @@
 #include "nlb/nlb_internal.h"
 #include "nlb/nlb_member_internal.h"
 
-#define ALONE_AFTER_LOSSES 4u
+#define ALONE_AFTER_LOSSES 6u
 
 static bool has_our_rules(const struct nlb_member *member, const struct nlb_peer *peer)
 {

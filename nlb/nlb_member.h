@@ -14,15 +14,18 @@
  * takes what is due to it and held by nobody: first one lets go, then all know it, then the other
  * takes. From that follows:
  *
- *  - As long as fewer than `misses` heartbeats in a row get lost between any two members, no bucket
- *    ever has two holders. (What the host says of a member that is lost is taken at its word.)
+ *  - As long as fewer than `misses` heartbeats in a row get lost between any two members, and they
+ *    agree again within the time below, no bucket ever has two holders. (What the host says of a
+ *    member that is lost is taken at its word.)
  *  - Members that did not hear each other (a network that was cut) may hold the same buckets. From
  *    when they do hear each other again, the member with the higher id lets go with the first
  *    heartbeat of the other: within an interval, and one more for each heartbeat that is lost.
  *  - Two members of which only one hears the other: the one that hears lets go, when the other says
  *    that it has lost it, or has not found it for as long as it takes to be lost.
- *  - Members that hear some, but not all of the others never agree. After four times the time to
- *    be lost each goes on alone, by the same rules, so that no bucket stays with a dead member.
+ *  - Members that have not agreed for six times the time to be lost (33 s) go on alone, each by
+ * what it knows, so that no bucket stays with a dead member where some do not hear all of the
+ * others, or somebody sends what keeps them from agreeing. Two may then hold the same bucket, as
+ * after a cut, until the next heartbeat.
  *
  * A member that starts listens first for as long as it takes to be lost. A bucket that moves has no
  * holder between the two heartbeats: TCP clients repeat their SYN.

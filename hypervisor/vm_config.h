@@ -49,8 +49,8 @@ struct vm_disk_config {
 	char *secret;		 /* of a URL: the path of a file with the CHAP secret; or NULL */
 	uint32_t controller;	 /* default 0 */
 	uint32_t lun;		 /* default: the entry's index */
-	uint8_t unit_id[16];	 /* derived from the VM's name, controller and LUN: stable across
-				    moves */
+	uint8_t unit_id[16];	 /* of a DVD drive: derived from the VM's name, controller and LUN;
+				    a disk's comes from its image (vm_storage.c) */
 };
 
 enum vm_console_kind {

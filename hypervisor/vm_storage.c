@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "base/deadline.h"
 #include "base/event_loop.h"
 #include "base/log.h"
@@ -83,6 +84,34 @@ int storage_open(const struct vm_disk_config *config, struct storage_way way, st
 	return result ? storage_explain(config, result, message, error) : 0;
 }
 
+/*
+ * What the guest knows a disk by (VPD 80h, 83h) goes with the image, not with the LUN: else another
+ * image there would be taken for the one before. Copies of a VHD have one unique id, and may be in
+ * one VM, so that the path counts too; a block device's is not always the same, but its id is. A
+ * drive is the same one whatever medium is in it.
+ */
+static void unit_id_make(const struct storage_disk *disk, uint8_t id[16])
+{
+	const char *path = strcmp(disk->info.kind ? disk->info.kind : "", "block") == 0
+				   ? ""
+				   : disk->config.path;
+
+	if (disk->config.dvd || !disk->disk) {
+		memcpy(id, disk->config.unit_id, sizeof(disk->config.unit_id));
+		return;
+	}
+	for (size_t half = 0; half < 2; half++) {
+		uint64_t hash = half ? UINT64_C(0x9ae16a3b2f90404f)
+				     : UINT64_C(0xcbf29ce484222325); /* FNV-1a */
+
+		for (size_t i = 0; i < sizeof(disk->info.id); i++)
+			hash = (hash ^ disk->info.id[i]) * UINT64_C(0x100000001b3);
+		for (const char *c = path; *c; c++)
+			hash = (hash ^ (uint8_t)*c) * UINT64_C(0x100000001b3);
+		put_le64(id + 8 * half, hash);
+	}
+}
+
 int storage_disk_create(struct vm_storage *storage, const struct vm_disk_config *config,
 			struct storage_way way, struct storage_disk **disk, struct vm_error *error)
 {
@@ -105,7 +134,7 @@ int storage_disk_create(struct vm_storage *storage, const struct vm_disk_config 
 	if (made->disk)
 		disk_get_info(made->disk, &made->info);
 	unit.disk = made->disk;
-	memcpy(unit.id, config->unit_id, sizeof(unit.id));
+	unit_id_make(made, unit.id);
 	result = scsi_unit_create(&unit, &made->unit);
 	if (result) {
 		storage_disk_destroy(made);

@@ -225,6 +225,8 @@ static int disk_restore(struct vm_storage *storage, struct state_reader *section
 	disk->expected = has_medium;
 	disk->expected_bytes = size_bytes;
 	memcpy(disk->expected_id, id, sizeof(disk->expected_id));
+	/* What it was before states told it. */
+	scsi_unit_set_id(disk->unit, disk->config.unit_id);
 	return scsi_unit_restore(disk->unit, &inner);
 }
 

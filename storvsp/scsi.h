@@ -84,10 +84,13 @@ void scsi_unit_change_medium(struct scsi_unit *unit, struct disk *disk);
 /* DVD: the guest asked for the medium to be ejected and has not prevented it. */
 bool scsi_unit_wants_eject(const struct scsi_unit *unit);
 
-/* One section: mode pages, unit attentions, reservations. No command is under way. */
+/* Another id: of a unit that is about to be restored. No command is under way. */
+void scsi_unit_set_id(struct scsi_unit *unit, const uint8_t id[16]);
+
+/* One section: id, mode pages, unit attentions, reservations. No command is under way. */
 #define SCSI_UNIT_STATE_TAG STATE_TAG('L', 'U', 'N', '_')
 void scsi_unit_save(const struct scsi_unit *unit, struct state_writer *writer);
-/* Returns 0, -EPROTO or -EOPNOTSUPP. */
+/* Returns 0, -EPROTO or -EOPNOTSUPP. A state of version 1 has no id: the unit keeps its own. */
 int scsi_unit_restore(struct scsi_unit *unit, struct state_reader *section);
 
 #endif

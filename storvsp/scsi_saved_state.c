@@ -5,10 +5,11 @@
  * in here. Restore trusts none of it.
  */
 #include <errno.h>
+#include <string.h>
 
 #include "storvsp/scsi_internal.h"
 
-#define UNIT_VERSION 1
+#define UNIT_VERSION 2 /* 2: the id */
 
 enum {
 	FLAG_WRITE_THROUGH = 1 << 0,
@@ -44,12 +45,14 @@ void scsi_unit_save(const struct scsi_unit *unit, struct state_writer *writer)
 	state_put_u32(writer, unit->reservations.generation);
 	state_put_u64(writer, unit->reservations.key);
 	state_put_u8(writer, unit->reservations.type);
+	state_put_bytes(writer, unit->id, sizeof(unit->id));
 	state_end(writer);
 }
 
 int scsi_unit_restore(struct scsi_unit *unit, struct state_reader *section)
 {
 	uint32_t attentions, event, flags, generation;
+	const uint8_t *id = unit->id;
 	uint64_t key;
 	uint8_t kind, type;
 	int result = state_check_version(section, UNIT_VERSION);
@@ -63,10 +66,13 @@ int scsi_unit_restore(struct scsi_unit *unit, struct state_reader *section)
 	generation = state_get_u32(section);
 	key = state_get_u64(section);
 	type = state_get_u8(section);
+	if (section->version >= 2)
+		id = state_get_bytes(section, sizeof(unit->id));
 	if (section->error || kind != (uint8_t)unit->kind ||
 	    attentions & ~(uint32_t)ATTENTIONS_KNOWN || flags & ~(uint32_t)FLAGS_KNOWN ||
 	    !scsi_reservation_valid(key, type) || (key && flags & FLAG_RESERVED))
 		return -EPROTO;
+	memmove(unit->id, id, sizeof(unit->id));
 	atomic_store(&unit->attentions, attentions);
 	atomic_store(&unit->media_event, event);
 	atomic_store(&unit->write_through, (flags & FLAG_WRITE_THROUGH) != 0);

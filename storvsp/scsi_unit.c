@@ -61,6 +61,11 @@ void scsi_unit_destroy(struct scsi_unit *unit)
 	free(unit);
 }
 
+void scsi_unit_set_id(struct scsi_unit *unit, const uint8_t id[16])
+{
+	memcpy(unit->id, id, sizeof(unit->id));
+}
+
 /* False: a bit is set that is not looked at, and the command has ended. */
 static bool command_check_cdb(struct scsi_command *command, const struct scsi_op *op)
 {

@@ -346,6 +346,81 @@ static void a_medium_that_the_guest_has_ejected_is_not_back_after_a_move(void **
 	assert_int_equal(vm_storage_reopen(f.storage, 0, &f.error), 0);
 }
 
+/* ---- identity ---- */
+
+#define SERIAL_BYTES 36
+
+/* The unit's serial number, VPD page 80h, as its guest gets it. */
+static void serial_get(uint8_t lun, uint8_t serial[SERIAL_BYTES])
+{
+	const uint8_t inquiry[6] = {0x12, 1, 0x80, 0, SERIAL_BYTES};
+
+	assert_non_null(storvsc_command(&f.guest, lun, inquiry, 6, STORVSC_DATA_GPA, SERIAL_BYTES));
+	assert_int_equal(guest_memory_read(f.guest.memory, STORVSC_DATA_GPA, serial, SERIAL_BYTES),
+			 0);
+	assert_int_equal(serial[3], SERIAL_BYTES - 4);
+}
+
+static void guest_begin_again(uint8_t serial[SERIAL_BYTES])
+{
+	storage_make_again();
+	memset(f.guest.answers, 0, sizeof(f.guest.answers));
+	guest_begin();
+	serial_get((uint8_t)f.config.disks[0].lun, serial);
+}
+
+static void a_disk_is_known_by_its_image_and_not_by_its_lun(void **state)
+{
+	uint8_t first[SERIAL_BYTES], serial[SERIAL_BYTES];
+	char other[72];
+	int fd;
+
+	(void)state;
+	guest_begin();
+	serial_get(0, first);
+	guest_begin_again(serial);
+	assert_memory_equal(serial, first, SERIAL_BYTES);
+	snprintf(other, sizeof(other), "%s.2", f.path);
+	fd = open(other, O_RDWR | O_CREAT, 0600);
+	assert_int_equal(ftruncate(fd, IMAGE_BYTES), 0);
+	close(fd);
+	f.config.disks[0].path = other;
+	guest_begin_again(serial);
+	assert_memory_not_equal(serial, first, SERIAL_BYTES);
+	f.config.disks[0].path = f.path;
+	f.config.disks[1].path = other;
+	f.config.disks[0].lun = 1;
+	f.config.disks[1].format = DISK_FORMAT_RAW;
+	f.config.disk_count = 2; /* LUN 0 is the other's */
+	guest_begin_again(serial);
+	assert_memory_equal(serial, first, SERIAL_BYTES);
+	unlink(other);
+}
+
+/* As its guest has seen it: the image may have another name here, or the state be an old one. */
+static void a_restored_disk_keeps_its_identity(void **state)
+{
+	uint8_t first[SERIAL_BYTES], serial[SERIAL_BYTES];
+	const uint8_t seen[16] = {1, 2, 3};
+	struct state_writer writer;
+
+	(void)state;
+	scsi_unit_set_id(f.storage->disks[0]->unit, seen);
+	guest_begin();
+	serial_get(0, first);
+	pause_now();
+	state_writer_init(&writer);
+	assert_int_equal(vm_storage_save(f.storage, &writer), 0);
+	storage_make_again();
+	assert_int_equal(restore(&writer), 0);
+	state_writer_fini(&writer);
+	vm_storage_resume(f.storage);
+	memset(f.guest.answers, 0, sizeof(f.guest.answers));
+	guest_begin();
+	serial_get(0, serial);
+	assert_memory_equal(serial, first, SERIAL_BYTES);
+}
+
 /* ---- to take disks ---- */
 
 static void a_disk_that_another_has_is_waited_for_as_long_as_is_said(void **state)
@@ -587,6 +662,8 @@ int main(void)
 		TEST(a_state_that_tells_of_a_disk_twice_is_refused),
 		TEST(a_medium_that_the_guest_has_ejected_is_not_back_after_a_move),
 		TEST(a_vm_without_disks_needs_no_state_of_them),
+		TEST(a_disk_is_known_by_its_image_and_not_by_its_lun),
+		TEST(a_restored_disk_keeps_its_identity),
 		TEST(a_disk_that_another_has_is_waited_for_as_long_as_is_said),
 		TEST(a_raw_image_gets_larger_and_never_smaller),
 		TEST(a_disk_that_is_still_being_flushed_is_not_taken_away),

@@ -23,26 +23,40 @@ static bool claims_collide(const struct scsi_range_claim *a, const struct scsi_r
 	       b->offset < a->offset + a->length;
 }
 
-/* Under the lock. Whether an older one in the list, or one in no list, keeps it waiting. */
-static bool claim_must_wait(struct scsi_ranges *ranges, const struct scsi_range_claim *claim)
+static void claim_grant(struct scsi_range_claim *claim)
 {
-	for (const struct scsi_range_claim *older = ranges->first; older && older != claim;
-	     older = older->next) {
-		if (claims_collide(older, claim))
-			return true;
-	}
-	return claim->exclusive && atomic_load(&ranges->unlisted) > 0;
+	claim->held = true;
+	claim->post.fn = claim_posted;
+	io_loop_post(claim->loop, &claim->post);
 }
 
-/* Under the lock: grants what can be granted now; the threads that wait for it are told. */
-static void ranges_grant(struct scsi_ranges *ranges)
+/*
+ * Under the lock. Has it wait for the newest that is in its way, from one in the list on to older
+ * ones; false: nothing is in its way.
+ */
+static bool claim_waits(struct scsi_ranges *ranges, struct scsi_range_claim *claim,
+			struct scsi_range_claim *from)
 {
-	for (struct scsi_range_claim *claim = ranges->first; claim; claim = claim->next) {
-		if (claim->held || claim_must_wait(ranges, claim))
-			continue;
-		claim->held = true;
-		claim->post.fn = claim_posted;
-		io_loop_post(claim->loop, &claim->post);
+	while (from && !claims_collide(from, claim))
+		from = TAILQ_PREV(from, scsi_range_list, link);
+	if (from)
+		LIST_INSERT_HEAD(&from->waiters, claim, waits_link);
+	else if (claim->exclusive && atomic_load(&ranges->unlisted) > 0)
+		LIST_INSERT_HEAD(&ranges->wait_unlisted, claim, waits_link);
+	else
+		return false;
+	return true;
+}
+
+/* Under the lock: grants those that waited for claims in no list, where there are none now. */
+static void unlisted_gone(struct scsi_ranges *ranges)
+{
+	struct scsi_range_claim *claim;
+
+	while (atomic_load(&ranges->unlisted) == 0 &&
+	       (claim = LIST_FIRST(&ranges->wait_unlisted)) != NULL) {
+		LIST_REMOVE(claim, waits_link);
+		claim_grant(claim);
 	}
 }
 
@@ -51,22 +65,13 @@ void scsi_ranges_init(struct scsi_ranges *ranges)
 	atomic_init(&ranges->unlisted, 0);
 	atomic_init(&ranges->exclusives, 0);
 	pthread_mutex_init(&ranges->lock, NULL);
-	ranges->first = NULL;
+	TAILQ_INIT(&ranges->list);
+	LIST_INIT(&ranges->wait_unlisted);
 }
 
 void scsi_ranges_fini(struct scsi_ranges *ranges)
 {
 	pthread_mutex_destroy(&ranges->lock);
-}
-
-static void claim_append(struct scsi_ranges *ranges, struct scsi_range_claim *claim)
-{
-	struct scsi_range_claim **end = &ranges->first;
-
-	while (*end)
-		end = &(*end)->next;
-	claim->next = NULL;
-	*end = claim;
 }
 
 bool scsi_range_claim(struct scsi_ranges *ranges, struct scsi_range_claim *claim)
@@ -83,10 +88,11 @@ bool scsi_range_claim(struct scsi_ranges *ranges, struct scsi_range_claim *claim
 	if (claim->exclusive)
 		atomic_fetch_add(&ranges->exclusives, 1);
 	else
-		ranges_grant(ranges); /* the count just taken back may have kept one waiting */
+		unlisted_gone(ranges); /* the count just taken back may have kept one waiting */
 	claim->listed = true;
-	claim_append(ranges, claim);
-	claim->held = !claim_must_wait(ranges, claim);
+	LIST_INIT(&claim->waiters);
+	claim->held = !claim_waits(ranges, claim, TAILQ_LAST(&ranges->list, scsi_range_list));
+	TAILQ_INSERT_TAIL(&ranges->list, claim, link);
 	/* Once it waits and the lock is let go, another thread may grant it. */
 	bool held = claim->held;
 	pthread_mutex_unlock(&ranges->lock);
@@ -95,24 +101,26 @@ bool scsi_range_claim(struct scsi_ranges *ranges, struct scsi_range_claim *claim
 
 void scsi_range_release(struct scsi_ranges *ranges, struct scsi_range_claim *claim)
 {
+	struct scsi_range_claim *older, *waiter;
+
 	if (!claim->listed) {
 		if (atomic_fetch_sub(&ranges->unlisted, 1) != 1 ||
 		    atomic_load(&ranges->exclusives) == 0)
 			return;
 		pthread_mutex_lock(&ranges->lock);
-		ranges_grant(ranges);
+		unlisted_gone(ranges);
 		pthread_mutex_unlock(&ranges->lock);
 		return;
 	}
 	pthread_mutex_lock(&ranges->lock);
-	for (struct scsi_range_claim **at = &ranges->first; *at; at = &(*at)->next) {
-		if (*at == claim) {
-			*at = claim->next;
-			break;
-		}
-	}
+	older = TAILQ_PREV(claim, scsi_range_list, link);
+	TAILQ_REMOVE(&ranges->list, claim, link);
 	if (claim->exclusive)
 		atomic_fetch_sub(&ranges->exclusives, 1);
-	ranges_grant(ranges);
+	while ((waiter = LIST_FIRST(&claim->waiters)) != NULL) {
+		LIST_REMOVE(waiter, waits_link);
+		if (!claim_waits(ranges, waiter, older))
+			claim_grant(waiter);
+	}
 	pthread_mutex_unlock(&ranges->lock);
 }

@@ -5,6 +5,9 @@
  * nothing. While nobody wants an exclusive claim, which is nearly always, a shared one costs two
  * atomic operations and takes no lock. Claims that overlap are granted in the order in which they
  * were made. Any thread.
+ *
+ * One that is made while there are exclusive ones is compared at most once with each claim that is
+ * older, over all its life: as many as a guest can have under way, which is bounded.
  */
 #ifndef LUNAR_STORVSP_SCSI_RANGE_H
 #define LUNAR_STORVSP_SCSI_RANGE_H
@@ -13,10 +16,14 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/queue.h>
 
 #include "storvsp/io_loop.h"
 
 struct scsi_range_claim;
+
+TAILQ_HEAD(scsi_range_list, scsi_range_claim);
+LIST_HEAD(scsi_range_waiters, scsi_range_claim);
 
 typedef void (*scsi_range_granted_fn)(struct scsi_range_claim *claim);
 
@@ -29,15 +36,18 @@ struct scsi_range_claim {
 	struct io_loop *loop; /* of the thread that claims, on which granted is called */
 	bool held;	      /* the ranges' own, as all below */
 	bool listed;
-	struct scsi_range_claim *next;
+	TAILQ_ENTRY(scsi_range_claim) link;
+	struct scsi_range_waiters waiters;	 /* for this one, the newest that is in their way */
+	LIST_ENTRY(scsi_range_claim) waits_link; /* while it waits */
 	struct io_post post;
 };
 
 struct scsi_ranges {
-	atomic_uint unlisted;	/* shared claims that are held and in no list */
-	atomic_uint exclusives; /* exclusive claims in the list, held or waiting */
-	pthread_mutex_t lock;	/* guards the list: oldest first, and held, of what is in it */
-	struct scsi_range_claim *first;
+	atomic_uint unlisted;	     /* shared claims that are held and in no list */
+	atomic_uint exclusives;	     /* exclusive claims in the list, held or waiting */
+	pthread_mutex_t lock;	     /* guards the lists, and held, of what is in them */
+	struct scsi_range_list list; /* oldest first */
+	struct scsi_range_waiters wait_unlisted; /* exclusive ones that wait for no other */
 };
 
 void scsi_ranges_init(struct scsi_ranges *ranges);

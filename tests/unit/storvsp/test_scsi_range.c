@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "base/deadline.h"
 #include "storvsp/io_loop.h"
 #include "storvsp/scsi.h"
 #include "tests/unit/storvsp/memory_disk.h"
@@ -238,7 +239,8 @@ static int claim_teardown(void **state)
 {
 	struct claim_fixture *f = *state;
 
-	assert_null(f->ranges.first);
+	assert_true(TAILQ_EMPTY(&f->ranges.list));
+	assert_true(LIST_EMPTY(&f->ranges.wait_unlisted));
 	assert_int_equal(atomic_load(&f->ranges.unlisted), 0);
 	assert_int_equal(atomic_load(&f->ranges.exclusives), 0);
 	scsi_ranges_fini(&f->ranges);
@@ -301,6 +303,52 @@ static void exclusive_claims_that_touch_nothing_run_beside_each_other(void **sta
 	claim_release(f, &c);
 }
 
+/* What a guest can have under way on all its channels, were there 8 of them. */
+#define MANY	    4096u
+#define MANY_NS	    (5 * NS_PER_SEC)
+#define MANY_BLOCKS 16u
+
+static void many_claims_are_granted_in_order_and_soon(void **state)
+{
+	struct claim_fixture *f = *state;
+	struct scsi_range_claim *claims = calloc(MANY, sizeof(*claims));
+	uint64_t began_ns = monotonic_ns();
+	unsigned int held = 0;
+
+	assert_non_null(claims);
+	for (unsigned int i = 0; i < MANY; i++)
+		held += claim(f, &claims[i], i % MANY_BLOCKS * BLOCK, BLOCK, i % 7 != 6);
+	assert_int_equal(held, MANY_BLOCKS);
+	for (unsigned int i = 0; i < MANY; i++) {
+		assert_true(claims[i].held);
+		claim_release(f, &claims[i]);
+	}
+	assert_int_equal(granted_count, MANY - held);
+	assert_true(monotonic_ns() - began_ns < MANY_NS);
+	free(claims);
+}
+
+/* It waits for all that are in its way, also for those that are older than the newest. */
+static void a_claim_over_others_waits_for_each_of_them(void **state)
+{
+	struct claim_fixture *f = *state;
+	struct scsi_range_claim parts[3], whole, behind;
+
+	for (unsigned int i = 0; i < 3; i++)
+		assert_true(claim(f, &parts[i], i * BLOCK, BLOCK, true));
+	assert_false(claim(f, &whole, 0, 3 * BLOCK, false));
+	assert_false(claim(f, &behind, BLOCK, BLOCK, true));
+	claim_release(f, &parts[2]);
+	claim_release(f, &parts[0]);
+	assert_int_equal(granted_count, 0);
+	claim_release(f, &parts[1]);
+	assert_int_equal(granted_count, 1);
+	assert_ptr_equal(granted_last, &whole);
+	claim_release(f, &whole);
+	assert_ptr_equal(granted_last, &behind);
+	claim_release(f, &behind);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -312,6 +360,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			exclusive_claims_that_touch_nothing_run_beside_each_other, claim_setup,
 			claim_teardown),
+		cmocka_unit_test_setup_teardown(many_claims_are_granted_in_order_and_soon,
+						claim_setup, claim_teardown),
+		cmocka_unit_test_setup_teardown(a_claim_over_others_waits_for_each_of_them,
+						claim_setup, claim_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "netvsp/data_path.h"
 #include "netvsp/eal.h"
+#include "netvsp/team.h"
 #include "netvsp/telemetry.h"
 #include "netvsp/uplink.h"
 #include "netvsp/vsp_server.h"
@@ -32,10 +33,17 @@
 #define MAX_MEMORY     65536u
 #define MAX_CPUS       1024
 
+#define TEAM_LOOK_MS 50 /* so often are teams asked who carries their frames */
+
+struct uplink_options {
+	const char *devargs; /* NULL: a team */
+	struct team_config team;
+	struct vlan_set carried; /* empty: all */
+};
+
 struct options {
 	const char *socket;
-	const char *uplinks[MAX_UPLINKS];
-	struct vlan_set carried[MAX_UPLINKS]; /* empty: all */
+	struct uplink_options uplinks[MAX_UPLINKS];
 	unsigned int uplink_count;
 	struct eal_options eal;
 	int cpu;
@@ -46,6 +54,9 @@ struct daemon {
 	struct data_path *path;
 	struct vsp_server *server;
 	struct uplink *uplinks[MAX_UPLINKS];
+	unsigned int team_count;
+	struct team *teams[MAX_UPLINKS];
+	struct event_timer *team_timer;
 	int signal_fd;
 };
 
@@ -57,7 +68,11 @@ static void print_usage(FILE *to)
 		"  --uplink DEVARGS     a port to the network, as DPDK names it: 0000:00:04.0,\n"
 		"                       net_tap0,iface=tap0, net_af_packet0,iface=eth1, ...\n"
 		"                       may be given up to 8 times\n"
-		"  --vlans LIST         VLANs that the uplink before it carries, such as\n"
+		"  --team MODE          an uplink made of several ports, those of the --member\n"
+		"                       options behind it: active-backup, balance-l2,\n"
+		"                       balance-l23, balance-l34 or 802.3ad\n"
+		"  --member DEVARGS     a port of the team before it, two at least\n"
+		"  --vlans LIST         VLANs that the uplink or team before it carries, such as\n"
 		"                       0,10,20-30; 0: frames without one (default: all)\n"
 		"  --huge-pages         use huge pages, or fail\n"
 		"  --no-huge            use ordinary pages; no PCI device on a UIO driver then\n"
@@ -73,6 +88,8 @@ static void print_usage(FILE *to)
 enum option_code {
 	OPTION_SOCKET = 256,
 	OPTION_UPLINK,
+	OPTION_TEAM,
+	OPTION_MEMBER,
 	OPTION_VLANS,
 	OPTION_HUGE,
 	OPTION_NO_HUGE,
@@ -86,6 +103,8 @@ enum option_code {
 static const struct option long_options[] = {
 	{"socket", required_argument, NULL, OPTION_SOCKET},
 	{"uplink", required_argument, NULL, OPTION_UPLINK},
+	{"team", required_argument, NULL, OPTION_TEAM},
+	{"member", required_argument, NULL, OPTION_MEMBER},
 	{"vlans", required_argument, NULL, OPTION_VLANS},
 	{"huge-pages", no_argument, NULL, OPTION_HUGE},
 	{"no-huge", no_argument, NULL, OPTION_NO_HUGE},
@@ -118,6 +137,39 @@ static bool parse_log_level(const char *text, struct options *options)
 	return true;
 }
 
+/* The uplink that the command line is at; NULL: none yet. */
+static struct uplink_options *last_uplink(struct options *options)
+{
+	return options->uplink_count ? &options->uplinks[options->uplink_count - 1] : NULL;
+}
+
+static struct uplink_options *next_uplink(struct options *options)
+{
+	return options->uplink_count < MAX_UPLINKS ? &options->uplinks[options->uplink_count++]
+						   : NULL;
+}
+
+static bool parse_uplink(int code, struct options *options)
+{
+	struct uplink_options *uplink = code == OPTION_UPLINK || code == OPTION_TEAM
+						? next_uplink(options)
+						: last_uplink(options);
+
+	if (!uplink)
+		return false;
+	if (code == OPTION_VLANS)
+		return vlan_set_parse(optarg, 0, &uplink->carried) == 0;
+	if (code == OPTION_TEAM)
+		return team_mode_parse(optarg, &uplink->team.mode) == 0;
+	if (code == OPTION_UPLINK)
+		uplink->devargs = optarg;
+	else if (uplink->devargs || uplink->team.count == TEAM_MAX_MEMBERS)
+		return false;
+	else
+		uplink->team.members[uplink->team.count++] = optarg;
+	return true;
+}
+
 /* Returns whether the option's argument was good. */
 static bool parse_option(int code, struct options *options)
 {
@@ -128,13 +180,10 @@ static bool parse_option(int code, struct options *options)
 		options->socket = optarg;
 		return true;
 	case OPTION_UPLINK:
-		if (options->uplink_count == MAX_UPLINKS)
-			return false;
-		options->uplinks[options->uplink_count++] = optarg;
-		return true;
+	case OPTION_TEAM:
+	case OPTION_MEMBER:
 	case OPTION_VLANS:
-		return options->uplink_count > 0 &&
-		       vlan_set_parse(optarg, 0, &options->carried[options->uplink_count - 1]) == 0;
+		return parse_uplink(code, options);
 	case OPTION_HUGE:
 		options->eal.pages = EAL_PAGES_HUGE;
 		return true;
@@ -236,21 +285,66 @@ static void make_run_folder(const char *socket)
 	mkdir(folder, 0755); /* where it fails, listening will say why */
 }
 
+/* Makes the port of a team, whose name is *devargs then. */
+static enum exit_code start_team(struct daemon *daemon, const struct team_config *config,
+				 const char **devargs)
+{
+	const char *bad_member;
+	int err = team_create(daemon->team_count, config, &daemon->teams[daemon->team_count],
+			      &bad_member);
+
+	if (err == -EINVAL && !bad_member)
+		fprintf(stderr, "netvspd: team %s: it has %u members; give it 2 to %d (--member)\n",
+			team_mode_name(config->mode), config->count, TEAM_MAX_MEMBERS);
+	else if (err)
+		fprintf(stderr, "netvspd: team %s: %s: %s\n", team_mode_name(config->mode),
+			bad_member ? bad_member : "DPDK's bonding driver", uplink_error_hint(err));
+	if (err)
+		return EXIT_BAD_DEVARGS;
+	*devargs = team_port_name(daemon->teams[daemon->team_count++]);
+	return EXIT_OK;
+}
+
 static enum exit_code start_uplinks(struct daemon *daemon, const struct options *options)
 {
 	for (unsigned int i = 0; i < options->uplink_count; i++) {
-		const struct vlan_set *carried = &options->carried[i];
-		int err = uplink_create(daemon->path, options->uplinks[i],
-					vlan_set_count(carried) ? carried : NULL,
-					&daemon->uplinks[i]);
+		const struct uplink_options *uplink = &options->uplinks[i];
+		const char *devargs = uplink->devargs;
+		int err;
 
+		if (!devargs) {
+			enum exit_code code = start_team(daemon, &uplink->team, &devargs);
+
+			if (code != EXIT_OK)
+				return code;
+		}
+		err = uplink_create(daemon->path, devargs,
+				    vlan_set_count(&uplink->carried) ? &uplink->carried : NULL,
+				    &daemon->uplinks[i]);
 		if (err) {
-			fprintf(stderr, "netvspd: uplink %s: %s\n", options->uplinks[i],
+			fprintf(stderr, "netvspd: uplink %s: %s\n", devargs,
 				uplink_error_hint(err));
 			return EXIT_BAD_DEVARGS;
 		}
 	}
 	return EXIT_OK;
+}
+
+/* Where another member carries a team's frames now, the network learns where the guests are. */
+static void watch_teams(void *ctx)
+{
+	struct daemon *daemon = ctx;
+	bool changed = false;
+
+	for (unsigned int i = 0; i < daemon->team_count; i++)
+		changed = team_has_changed(daemon->teams[i]) || changed;
+	if (changed)
+		vsp_server_announce(daemon->server);
+	if (event_loop_after_ms(daemon->loop, TEAM_LOOK_MS, watch_teams, daemon,
+				&daemon->team_timer) < 0) {
+		daemon->team_timer = NULL;
+		log_error("teams are not watched any more: no memory");
+	}
 }
 
 static enum exit_code start_daemon(struct daemon *daemon, const struct options *options,
@@ -289,6 +383,8 @@ static enum exit_code start_daemon(struct daemon *daemon, const struct options *
 			err == -EADDRINUSE ? "another netvspd listens there" : strerror(-err));
 		return err == -EADDRINUSE ? EXIT_EXISTS : EXIT_INTERNAL;
 	}
+	if (daemon->team_count)
+		watch_teams(daemon);
 	if (telemetry_register(daemon->path) < 0)
 		log_warn("no telemetry");
 	return EXIT_OK;
@@ -297,9 +393,12 @@ static enum exit_code start_daemon(struct daemon *daemon, const struct options *
 static void stop_daemon(struct daemon *daemon)
 {
 	telemetry_unregister();
+	event_timer_cancel(daemon->team_timer);
 	vsp_server_destroy(daemon->server);
 	for (unsigned int i = 0; i < MAX_UPLINKS; i++)
 		uplink_destroy(daemon->uplinks[i]);
+	for (unsigned int i = 0; i < daemon->team_count; i++)
+		team_destroy(daemon->teams[i]);
 	data_path_destroy(daemon->path);
 	event_loop_destroy(daemon->loop);
 	if (daemon->signal_fd >= 0)

@@ -9,16 +9,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <rte_dev.h>
-#include <rte_eal.h>
 #include <rte_ethdev.h>
 #include <rte_interrupts.h>
-#include <rte_pci.h>
 
 #include "base/deadline.h"
 #include "base/log.h"
 #include "netvsp/data_path.h"
 #include "netvsp/offload.h"
+#include "netvsp/port_plug.h"
+#include "netvsp/team.h"
 
 #define LOG_COMPONENT "uplink"
 
@@ -42,8 +41,10 @@
 struct uplink {
 	struct data_path *path;
 	char devargs[192];
-	uint16_t port_id;
-	bool plugged; /* by us: to be unplugged */
+	struct plugged_port plugged;
+	uint16_t port_id; /* the same, at hand for each burst */
+	bool polls_sending;
+	bool rides_on_tap;
 	struct rte_eth_dev_info info;
 	struct offload_wire wire;
 	uint32_t most_frame_bytes; /* that its network takes */
@@ -63,6 +64,8 @@ static unsigned int uplink_poll(void *ctx)
 	struct rte_mbuf *mbufs[SWITCH_BURST];
 	uint16_t count = rte_eth_rx_burst(uplink->port_id, 0, mbufs, SWITCH_BURST);
 
+	if (uplink->polls_sending)
+		rte_eth_tx_burst(uplink->port_id, 0, NULL, 0);
 	if (count == 0)
 		return 0;
 	for (uint16_t i = 0; i < count; i++) {
@@ -194,58 +197,6 @@ static uint32_t frame_bytes(uint16_t mtu)
 	return (uint32_t)mtu + RTE_ETHER_HDR_LEN + RTE_VLAN_HLEN;
 }
 
-static bool is_pci_address(const char *devargs)
-{
-	struct rte_pci_addr address;
-	char name[sizeof("00000000:00:00.00")];
-	size_t length;
-
-	if (strncmp(devargs, "pci:", 4) == 0)
-		devargs += 4;
-	length = strcspn(devargs, ",");
-	if (length >= sizeof(name))
-		return false;
-	memcpy(name, devargs, length);
-	name[length] = '\0';
-	return rte_pci_addr_parse(name, &address) == 0;
-}
-
-/* Finds or plugs the port. Returns 0, -ENODEV or -ENXIO. */
-static int plug(struct uplink *uplink)
-{
-	bool known[RTE_MAX_ETHPORTS] = {false};
-	uint16_t port_id;
-
-	if (rte_eth_dev_get_port_by_name(uplink->devargs, &port_id) == 0) {
-		uplink->port_id = port_id;
-		return 0;
-	}
-	for (port_id = 0; port_id < RTE_MAX_ETHPORTS; port_id++)
-		known[port_id] = rte_eth_dev_is_valid_port(port_id);
-	if (rte_dev_probe(uplink->devargs) < 0) {
-		bool physical = rte_eal_has_hugepages() && rte_eal_iova_mode() == RTE_IOVA_PA;
-
-		return is_pci_address(uplink->devargs) && !physical ? -ENXIO : -ENODEV;
-	}
-	for (port_id = 0; port_id < RTE_MAX_ETHPORTS; port_id++) {
-		if (rte_eth_dev_is_valid_port(port_id) && !known[port_id]) {
-			uplink->port_id = port_id;
-			uplink->plugged = true;
-			return 0;
-		}
-	}
-	return -ENODEV; /* a device, but no Ethernet port */
-}
-
-static void unplug(struct uplink *uplink)
-{
-	struct rte_device *device = uplink->info.device;
-
-	rte_eth_dev_close(uplink->port_id);
-	if (uplink->plugged && device)
-		rte_dev_remove(device);
-}
-
 /* What a driver says that it takes, by the two ways that it may say so. */
 static uint16_t bound_mtu(const struct rte_eth_dev_info *info, uint16_t mtu)
 {
@@ -282,8 +233,7 @@ static struct rte_mempool *choose_pool(const struct uplink *uplink, uint64_t rx_
 {
 	const struct mbuf_pools *pools = &uplink->path->pools;
 
-	if (strcmp(uplink->info.driver_name, "net_tap") == 0 &&
-	    (rx_offloads & RTE_ETH_RX_OFFLOAD_SCATTER))
+	if (uplink->rides_on_tap && (rx_offloads & RTE_ETH_RX_OFFLOAD_SCATTER))
 		*descriptors = SCATTER_TAP;
 	if ((rx_offloads & RTE_ETH_RX_OFFLOAD_SCATTER) || frame_bytes(mtu) <= MBUF_SMALL_ROOM)
 		return pools->small;
@@ -310,7 +260,7 @@ static int configure(struct uplink *uplink, uint16_t most_mtu)
 		conf.rxmode.offloads |= uplink->info.rx_offload_capa & RTE_ETH_RX_OFFLOAD_SCATTER;
 	conf.txmode.offloads = uplink->info.tx_offload_capa & WANTED_TX_OFFLOADS;
 	/* net_tap's TSO is rte_gso, which lets IPv6 through unsegmented: ours does both. */
-	if (strcmp(uplink->info.driver_name, "net_tap") == 0)
+	if (uplink->rides_on_tap)
 		conf.txmode.offloads &= ~RTE_ETH_TX_OFFLOAD_TCP_TSO;
 	conf.intr_conf.rxq = 1;
 	err = rte_eth_dev_configure(uplink->port_id, 1, 1, &conf);
@@ -400,12 +350,17 @@ int uplink_create(struct data_path *path, const char *devargs, const struct vlan
 	else
 		vlan_set_add_range(&uplink->carried, 0, VLAN_ID_MAX);
 	strncpy(uplink->devargs, devargs, sizeof(uplink->devargs) - 1);
-	err = plug(uplink);
+	err = port_plug(devargs, &uplink->plugged);
 	if (err)
 		goto err_free;
+	uplink->port_id = uplink->plugged.port_id;
+	uplink->polls_sending = team_port_needs_send_polls(uplink->port_id);
 	err = rte_eth_dev_info_get(uplink->port_id, &uplink->info);
-	if (!err)
+	if (!err) {
+		uplink->rides_on_tap = strcmp(uplink->info.driver_name, "net_tap") == 0 ||
+				       team_port_has_driver(uplink->port_id, "net_tap");
 		err = configure_and_start(uplink);
+	}
 	if (err)
 		goto err_unplug;
 
@@ -433,7 +388,7 @@ err_port:
 err_stop:
 	rte_eth_dev_stop(uplink->port_id);
 err_unplug:
-	unplug(uplink);
+	port_unplug(&uplink->plugged);
 err_free:
 	free(uplink);
 	return err;
@@ -451,7 +406,7 @@ void uplink_destroy(struct uplink *uplink)
 	data_path_remove_source(uplink->path, &uplink->source);
 	data_path_remove_port(uplink->path, uplink->port);
 	rte_eth_dev_stop(uplink->port_id);
-	unplug(uplink);
+	port_unplug(&uplink->plugged);
 	free(uplink);
 }
 

@@ -155,6 +155,13 @@ static void announce(void *ctx)
 	connection->announcement++;
 }
 
+void vsp_announce(struct connection *connection)
+{
+	event_timer_cancel(connection->announce_timer);
+	connection->announcement = 0;
+	announce(connection);
+}
+
 int vsp_handle_resume(struct connection *connection, struct request *request, struct reply *reply)
 {
 	const struct vsp_resume *message = request->bytes;
@@ -169,9 +176,7 @@ int vsp_handle_resume(struct connection *connection, struct request *request, st
 	if (err || !(message->flags & VSP_RESUME_ANNOUNCE))
 		return err;
 	nic_announce_to_guest(connection->nic);
-	event_timer_cancel(connection->announce_timer);
-	connection->announcement = 0;
-	announce(connection);
+	vsp_announce(connection);
 	return 0;
 }
 

@@ -658,6 +658,15 @@ void vsp_server_destroy(struct vsp_server *server)
 	free(server);
 }
 
+void vsp_server_announce(struct vsp_server *server)
+{
+	struct connection *connection;
+
+	LIST_FOREACH(connection, &server->connections, link)
+	if (connection->nic)
+		vsp_announce(connection);
+}
+
 uint32_t vsp_server_connections(const struct vsp_server *server)
 {
 	return server->connection_count;

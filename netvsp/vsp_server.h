@@ -20,6 +20,9 @@ int vsp_server_create(struct event_loop *loop, struct data_path *data, const cha
 /* Takes NULL. Drops all connections with their vNICs and removes the socket. The loop must not run
  * afterwards, since it may hold work that was posted. */
 void vsp_server_destroy(struct vsp_server *server);
+/* Tells the network where all guests are, by RARP, now and some times more within a second: the way
+ * there has changed. */
+void vsp_server_announce(struct vsp_server *server);
 uint32_t vsp_server_connections(const struct vsp_server *server);
 
 #endif

@@ -89,6 +89,8 @@ struct reply {
  * connection. */
 int vsp_handle_save(struct connection *connection, struct request *request, struct reply *reply);
 int vsp_handle_restore(struct connection *connection, struct request *request, struct reply *reply);
+/* Begins a series of announcements; the connection has a NIC. */
+void vsp_announce(struct connection *connection);
 int vsp_handle_resume(struct connection *connection, struct request *request, struct reply *reply);
 int vsp_handle_depart(struct connection *connection, struct request *request, struct reply *reply);
 int vsp_handle_inject(struct connection *connection, struct request *request, struct reply *reply);

@@ -181,6 +181,8 @@ static void step(struct sim *sim)
 			nlb_member_advance(member, sim->now_ns);
 		while ((length = nlb_member_send(member, bytes, sim->now_ns)) > 0)
 			send_to_all(sim, i, bytes, length);
+		if (nlb_member_due(member) <= sim->now_ns)
+			abort(); /* who waits for what is due would never sleep */
 	}
 	watch(sim);
 }

@@ -239,6 +239,63 @@ static void no_bucket_moves_that_need_not(void **state)
 	}
 }
 
+/* ---- networks that are no good ---- */
+
+static void one_way_network_has_one_holder(void **state)
+{
+	(void)state;
+	for (uint32_t deaf = 0; deaf < 2; deaf++) {
+		sim_init(&sim, 7);
+		start_all(2);
+		sim.cut[1 - deaf][deaf] = true;
+		sim_run(&sim, SECONDS(8));
+		/* Who does not hear the other must take it for dead; so the other lets go. */
+		assert_int_equal(count_held(deaf, 0), 60);
+		assert_int_equal(count_held(1 - deaf, 0), 0);
+		assert_true(sim.two_holders_longest_ns < MS(100));
+		sim.cut[1 - deaf][deaf] = false;
+		assert_true(sim_run_until_converged(&sim, SECONDS(10)) != UINT64_MAX);
+		sim_run(&sim, SECONDS(2));
+		assert_one_holder_each();
+		assert_int_equal(count_held(0, 0), 30);
+	}
+}
+
+static void chain_leaves_no_bucket_with_the_dead(void **state)
+{
+	char text[NLB_TROUBLE_BYTES];
+
+	(void)state;
+	sim_init(&sim, 8);
+	start_all(4);
+	sim.cut[0][2] = sim.cut[2][0] = true;
+	sim_kill(&sim, 3);
+	sim_run(&sim, SECONDS(50));
+	for (uint32_t b = 0; b < NLB_BUCKETS; b++)
+		assert_true(sim_holders(&sim, 0, b) >= 1);
+	nlb_member_trouble(&sim.members[1].member, sim.now_ns, text);
+	assert_non_null(strstr(text, "do not all hear each other"));
+	sim.cut[0][2] = sim.cut[2][0] = false;
+	assert_true(sim_run_until_converged(&sim, SECONDS(30)) != UINT64_MAX);
+	assert_one_holder_each();
+	assert_string_equal(nlb_member_trouble(&sim.members[1].member, sim.now_ns, text), "");
+}
+
+static void many_members_with_few_heartbeats_converge(void **state)
+{
+	(void)state;
+	sim_init(&sim, 9);
+	sim.cluster.interval_ms = 5000;
+	sim.cluster.misses = 2;
+	for (uint32_t i = 0; i < SIM_MEMBERS; i++)
+		sim_start(&sim, i);
+	assert_true(sim_run_until_converged(&sim, SECONDS(20)) != UINT64_MAX);
+	assert_one_holder_each();
+	sim_kill(&sim, 3);
+	sim_run(&sim, SECONDS(14));
+	assert_one_holder_each();
+}
+
 /* ---- connections ---- */
 
 #define CLIENTS 60u
@@ -339,6 +396,9 @@ int main(void)
 		cmocka_unit_test(nothing_that_happens_makes_two_holders),
 		cmocka_unit_test(split_brain_heals_in_the_stated_time),
 		cmocka_unit_test(no_bucket_moves_that_need_not),
+		cmocka_unit_test(one_way_network_has_one_holder),
+		cmocka_unit_test(chain_leaves_no_bucket_with_the_dead),
+		cmocka_unit_test(many_members_with_few_heartbeats_converge),
 		cmocka_unit_test(connections_stay_where_they_are_and_drains_end),
 	};
 

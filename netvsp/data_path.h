@@ -12,6 +12,7 @@
 
 #define DATA_PATH_MAX_UPLINKS 8
 
+struct team;
 struct uplink;
 
 struct data_path {
@@ -22,6 +23,8 @@ struct data_path {
 	/* Control thread. */
 	uint32_t uplink_count;
 	struct uplink *uplinks[DATA_PATH_MAX_UPLINKS];
+	uint32_t team_count;
+	struct team *teams[DATA_PATH_MAX_UPLINKS]; /* whoever made them takes them away */
 };
 
 struct data_path_config {

@@ -54,8 +54,6 @@ struct daemon {
 	struct data_path *path;
 	struct vsp_server *server;
 	struct uplink *uplinks[MAX_UPLINKS];
-	unsigned int team_count;
-	struct team *teams[MAX_UPLINKS];
 	struct event_timer *team_timer;
 	int signal_fd;
 };
@@ -290,8 +288,9 @@ static enum exit_code start_team(struct daemon *daemon, const struct team_config
 				 const char **devargs)
 {
 	const char *bad_member;
-	int err = team_create(daemon->team_count, config, &daemon->teams[daemon->team_count],
-			      &bad_member);
+	struct data_path *path = daemon->path;
+	int err =
+		team_create(path->team_count, config, &path->teams[path->team_count], &bad_member);
 
 	if (err == -EINVAL && !bad_member)
 		fprintf(stderr, "netvspd: team %s: it has %u members; give it 2 to %d (--member)\n",
@@ -301,7 +300,7 @@ static enum exit_code start_team(struct daemon *daemon, const struct team_config
 			bad_member ? bad_member : "DPDK's bonding driver", uplink_error_hint(err));
 	if (err)
 		return EXIT_BAD_DEVARGS;
-	*devargs = team_port_name(daemon->teams[daemon->team_count++]);
+	*devargs = team_port_name(path->teams[path->team_count++]);
 	return EXIT_OK;
 }
 
@@ -336,8 +335,8 @@ static void watch_teams(void *ctx)
 	struct daemon *daemon = ctx;
 	bool changed = false;
 
-	for (unsigned int i = 0; i < daemon->team_count; i++)
-		changed = team_has_changed(daemon->teams[i]) || changed;
+	for (uint32_t i = 0; i < daemon->path->team_count; i++)
+		changed = team_has_changed(daemon->path->teams[i]) || changed;
 	if (changed)
 		vsp_server_announce(daemon->server);
 	if (event_loop_after_ms(daemon->loop, TEAM_LOOK_MS, watch_teams, daemon,
@@ -383,7 +382,7 @@ static enum exit_code start_daemon(struct daemon *daemon, const struct options *
 			err == -EADDRINUSE ? "another netvspd listens there" : strerror(-err));
 		return err == -EADDRINUSE ? EXIT_EXISTS : EXIT_INTERNAL;
 	}
-	if (daemon->team_count)
+	if (daemon->path->team_count)
 		watch_teams(daemon);
 	if (telemetry_register(daemon->path) < 0)
 		log_warn("no telemetry");
@@ -397,8 +396,8 @@ static void stop_daemon(struct daemon *daemon)
 	vsp_server_destroy(daemon->server);
 	for (unsigned int i = 0; i < MAX_UPLINKS; i++)
 		uplink_destroy(daemon->uplinks[i]);
-	for (unsigned int i = 0; i < daemon->team_count; i++)
-		team_destroy(daemon->teams[i]);
+	for (uint32_t i = 0; daemon->path && i < daemon->path->team_count; i++)
+		team_destroy(daemon->path->teams[i]);
 	data_path_destroy(daemon->path);
 	event_loop_destroy(daemon->loop);
 	if (daemon->signal_fd >= 0)

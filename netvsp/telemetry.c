@@ -13,6 +13,7 @@
 #include <rte_telemetry.h>
 
 #include "netvsp/data_path.h"
+#include "netvsp/team.h"
 
 #define PORTS_A_PAGE 32
 #define MACS_A_PAGE  96
@@ -195,6 +196,37 @@ static int handle_worker(const char *command, const char *parameters, struct rte
 	return 0;
 }
 
+static void add_team(struct rte_tel_data *list, unsigned int index, const struct team *team)
+{
+	struct rte_tel_data *entry = rte_tel_data_alloc();
+	struct team_info info;
+
+	if (!entry)
+		return;
+	team_get_info(team, &info);
+	rte_tel_data_start_dict(entry);
+	rte_tel_data_add_dict_string(entry, "name", info.name);
+	rte_tel_data_add_dict_string(entry, "mode", team_mode_name(info.mode));
+	for (unsigned int i = 0; i < info.count; i++)
+		rte_tel_data_add_dict_string(entry, info.members[i].name,
+					     info.members[i].carries   ? "carries"
+					     : info.members[i].link_up ? "ready"
+								       : "no link");
+	add_entry(list, "team", index, entry);
+}
+
+static int handle_teams(const char *command, const char *parameters, struct rte_tel_data *data)
+{
+	(void)command;
+	(void)parameters;
+	rte_tel_data_start_dict(data);
+	pthread_mutex_lock(&path_lock);
+	for (uint32_t i = 0; registered_path && i < registered_path->team_count; i++)
+		add_team(data, i, registered_path->teams[i]);
+	pthread_mutex_unlock(&path_lock);
+	return 0;
+}
+
 int telemetry_register(struct data_path *path)
 {
 	int err;
@@ -219,6 +251,10 @@ int telemetry_register(struct data_path *path)
 		err = rte_telemetry_register_cmd(
 			"/lunar/worker", handle_worker,
 			"How often the packet thread went round, and slept.");
+	if (!err)
+		err = rte_telemetry_register_cmd(
+			"/lunar/teams", handle_teams,
+			"The teams of uplinks, and what each member does.");
 	return err;
 }
 

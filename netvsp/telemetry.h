@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What dpdk-telemetry.py can ask a running netvspd: /lunar/ports and /lunar/mac_table (both in
- * pages: the parameter is the first entry to show), /lunar/worker.
+ * pages: the parameter is the first entry to show), /lunar/vlans, /lunar/worker, /lunar/teams.
  */
 #ifndef LUNAR_NETVSP_TELEMETRY_H
 #define LUNAR_NETVSP_TELEMETRY_H

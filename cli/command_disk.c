@@ -25,7 +25,7 @@
 #include "hypervisor/vm_report_disks.h"
 
 #define ANSWER_MS      5000
-#define CHANGE_MS      20000 /* a share or a target may be slow */
+#define CHANGE_MS      25000 /* vmwp gives it 20 s: a share or a target may be slow */
 #define POLL_US	       20000
 #define MAX_SIZE_BYTES (UINT64_C(1) << 50)
 #define URL_SCHEME     "iscsi://"

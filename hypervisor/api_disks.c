@@ -97,6 +97,8 @@ static enum MHD_Result answer_outcome(struct MHD_Connection *connection, unsigne
 				      int rc, const struct vm_disks_result *result,
 				      const struct vm_error *error)
 {
+	if (rc == -EINPROGRESS)
+		return api_answer_later(connection);
 	return rc ? api_reply_refused(connection, error) : reply_change(connection, status, result);
 }
 

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/queue.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -23,6 +24,7 @@
 #include "hypervisor/vm_report.h"
 
 #define LOG_COMPONENT "api"
+#define LATER_MS      20
 #define CONNECTION_MEMORY_BYTES                                                                    \
 	16384 /* libmicrohttpd's, a connection: request line and headers                           \
 	       */
@@ -35,12 +37,17 @@ struct api_server {
 	bool closed_one;	   /* a connection ended in this run */
 	struct api_vm vm;
 	struct api_server_limits limits;
+	LIST_HEAD(, connection) waiting;
 	char *path;
 };
 
-/* The deadline of one connection. */
+/* What one connection has of ours. */
 struct connection {
-	struct event_timer *timer;
+	LIST_ENTRY(connection) waits; /* while its answer is put off */
+	struct MHD_Connection *connection;
+	struct api_server *server;
+	struct event_timer *timer; /* its deadline; or, while its answer is put off, when to ask
+				      again */
 	int fd;
 };
 
@@ -370,6 +377,8 @@ static void connection_changed(void *ctx, struct MHD_Connection *connection,
 	state = info ? calloc(1, sizeof(*state)) : NULL;
 	if (!state)
 		return; /* short of memory: the idle time-out still holds */
+	state->connection = connection;
+	state->server = server;
 	state->fd = info->connect_fd;
 	if (event_loop_after_ms(server->loop, server->limits.lifetime_ms, connection_expired, state,
 				&state->timer) < 0)
@@ -430,16 +439,49 @@ static void server_run(struct api_server *server)
 		server->timer = NULL;
 }
 
+/* ---- answers that are put off ---- */
+
+/* libmicrohttpd asks the route once more. The deadline begins anew: the time that the VM takes is
+ * not the client's. */
+static void on_later(void *ctx)
+{
+	struct connection *state = ctx;
+	struct api_server *server = state->server;
+
+	LIST_REMOVE(state, waits);
+	if (event_loop_after_ms(server->loop, server->limits.lifetime_ms, connection_expired, state,
+				&state->timer) < 0)
+		state->timer = NULL;
+	MHD_resume_connection(state->connection);
+	server_run(server); /* its epoll fd does not tell of that */
+}
+
+enum MHD_Result api_answer_later(struct MHD_Connection *connection)
+{
+	const union MHD_ConnectionInfo *info =
+		MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+	struct connection *state = info ? info->socket_context : NULL;
+	struct event_timer *timer;
+
+	if (!state || event_loop_after_ms(state->server->loop, LATER_MS, on_later, state, &timer))
+		return MHD_NO; /* short of memory */
+	event_timer_cancel(state->timer);
+	state->timer = timer;
+	LIST_INSERT_HEAD(&state->server->waiting, state, waits);
+	MHD_suspend_connection(connection);
+	return MHD_YES;
+}
+
 static struct MHD_Daemon *daemon_start(struct api_server *server, int listen_fd)
 {
 	return MHD_start_daemon(
-		MHD_USE_EPOLL | MHD_USE_ERROR_LOG, 0, NULL, NULL, handle_request, server,
-		MHD_OPTION_EXTERNAL_LOGGER, log_http, NULL, MHD_OPTION_LISTEN_SOCKET, listen_fd,
-		MHD_OPTION_CONNECTION_LIMIT, (unsigned int)API_SERVER_MAX_CONNECTIONS,
-		MHD_OPTION_CONNECTION_TIMEOUT, server->limits.idle_seconds,
-		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY_BYTES,
-		MHD_OPTION_NOTIFY_COMPLETED, request_completed, NULL, MHD_OPTION_NOTIFY_CONNECTION,
-		connection_changed, server, MHD_OPTION_END);
+		MHD_USE_EPOLL | MHD_USE_ERROR_LOG | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL,
+		handle_request, server, MHD_OPTION_EXTERNAL_LOGGER, log_http, NULL,
+		MHD_OPTION_LISTEN_SOCKET, listen_fd, MHD_OPTION_CONNECTION_LIMIT,
+		(unsigned int)API_SERVER_MAX_CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT,
+		server->limits.idle_seconds, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+		(size_t)CONNECTION_MEMORY_BYTES, MHD_OPTION_NOTIFY_COMPLETED, request_completed,
+		NULL, MHD_OPTION_NOTIFY_CONNECTION, connection_changed, server, MHD_OPTION_END);
 }
 
 int api_server_create(struct event_loop *loop, const char *path, const struct api_server_ops *ops,
@@ -492,12 +534,20 @@ err_free:
 
 void api_server_destroy(struct api_server *server)
 {
+	struct connection *state;
+
 	if (!server)
 		return;
 	/* Unlink first: who connects to a socket that still has its name must be answered. */
 	unlink(server->path);
 	event_watch_remove(server->watch);
 	event_timer_cancel(server->timer);
+	LIST_FOREACH(state, &server->waiting, waits)
+	{
+		event_timer_cancel(state->timer);
+		state->timer = NULL;
+		MHD_resume_connection(state->connection);
+	}
 	MHD_stop_daemon(server->daemon);
 	free(server->path);
 	free(server);

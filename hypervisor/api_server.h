@@ -52,7 +52,8 @@ struct api_server_ops {
 	int (*set_vlan)(void *ctx, uint32_t nic, const struct vlan_config *vlan, bool *stored,
 			struct vm_error *error);
 
-	/* ---- disks, as vm_disks.h has them; all of them NULL: they are fixed ---- */
+	/* ---- disks, as vm_disks.h has them; all of them NULL: they are fixed. -EINPROGRESS: it
+	 * is asked again with the same arguments; other requests are answered meanwhile ---- */
 
 	int (*add_disk)(void *ctx, const struct vm_disk_config *config,
 			struct vm_disks_result *result, struct vm_error *error);

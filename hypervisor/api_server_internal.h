@@ -49,6 +49,9 @@ enum MHD_Result api_reply_json(struct MHD_Connection *connection, unsigned int s
 enum MHD_Result api_reply_error(struct MHD_Connection *connection, unsigned int status,
 				const char *code, const char *message);
 
+/* Nothing is answered yet: the route's function is called again for this request, soon. */
+enum MHD_Result api_answer_later(struct MHD_Connection *connection);
+
 /* Why the VM refused: the status says whose fault it is, exit_code what lunar ends with. */
 enum MHD_Result api_reply_refused(struct MHD_Connection *connection, const struct vm_error *error);
 

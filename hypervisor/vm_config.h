@@ -116,6 +116,8 @@ int vm_disk_config_parse(const char *json, struct vm_disk_config *disk, char *me
 /* Deep copy; 0 or -ENOMEM. The copy is freed by vm_disk_config_fini(). */
 int vm_disk_config_copy(const struct vm_disk_config *from, struct vm_disk_config *to);
 void vm_disk_config_fini(struct vm_disk_config *disk);
+/* Whether two disks are opened in the same way, wherever the guest has them. */
+bool vm_disk_config_opens_same(const struct vm_disk_config *a, const struct vm_disk_config *b);
 /* Whether two disks are the same image, and at least one of them would write it. */
 bool vm_disk_config_shares(const struct vm_disk_config *a, const struct vm_disk_config *b);
 

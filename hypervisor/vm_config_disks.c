@@ -213,6 +213,19 @@ static int convert_disk(struct config_parse *parse, const struct raw_disk *raw, 
 
 /* ---- all of them ---- */
 
+static bool text_is_equal(const char *a, const char *b)
+{
+	return a == b || (a && b && strcmp(a, b) == 0);
+}
+
+bool vm_disk_config_opens_same(const struct vm_disk_config *a, const struct vm_disk_config *b)
+{
+	return a->dvd == b->dvd && a->is_url == b->is_url && a->format == b->format &&
+	       a->cache == b->cache && a->read_only == b->read_only &&
+	       a->pass_through == b->pass_through && text_is_equal(a->path, b->path) &&
+	       text_is_equal(a->initiator, b->initiator) && text_is_equal(a->secret, b->secret);
+}
+
 bool vm_disk_config_shares(const struct vm_disk_config *a, const struct vm_disk_config *b)
 {
 	return a->path && b->path && strcmp(a->path, b->path) == 0 &&

@@ -168,18 +168,10 @@ static void disk_write(FILE *stream, const struct vm_disk_config *disk)
 	}
 }
 
-static bool text_is_equal(const char *a, const char *b)
-{
-	return a == b || (a && b && strcmp(a, b) == 0);
-}
-
 static bool disk_is_equal(const struct vm_disk_config *a, const struct vm_disk_config *b)
 {
-	return a->dvd == b->dvd && a->is_url == b->is_url && a->format == b->format &&
-	       a->cache == b->cache && a->read_only == b->read_only &&
-	       a->pass_through == b->pass_through && a->controller == b->controller &&
-	       a->lun == b->lun && text_is_equal(a->path, b->path) &&
-	       text_is_equal(a->initiator, b->initiator) && text_is_equal(a->secret, b->secret);
+	return vm_disk_config_opens_same(a, b) && a->controller == b->controller &&
+	       a->lun == b->lun;
 }
 
 /* The result must be what was meant. */

@@ -24,10 +24,10 @@ struct vm_disks_result {
 };
 
 /*
- * All of it or nothing, but for the stored definition. All may block as long as a share or a target
- * takes to answer. Return 0, or -errno with *error: EXIT_STATE (the VM does not run, or is being
- * moved or saved), EXIT_CONFIG (the definition cannot be changed in place), and what vm_storage.h
- * says of each.
+ * All of it or nothing, but for the stored definition. Return 0; -EINPROGRESS, where a share or a
+ * target takes its time: ask again with the same arguments, within a second; or -errno with *error:
+ * EXIT_STATE (the VM does not run, or is being moved or saved), EXIT_CONFIG (the definition cannot
+ * be changed in place), and what vm_storage.h says of each.
  */
 
 /* config->lun may be VM_STORAGE_ANY_LUN. */

@@ -113,27 +113,27 @@ static void unit_id_make(const struct storage_disk *disk, uint8_t id[16])
 }
 
 int storage_disk_create(struct vm_storage *storage, const struct vm_disk_config *config,
-			struct storage_way way, struct storage_disk **disk, struct vm_error *error)
+			struct storage_way way, struct disk *opened, struct storage_disk **disk,
+			struct vm_error *error)
 {
 	struct storage_disk *made = calloc(1, sizeof(*made));
-	struct scsi_unit_config unit = {.kind = config->dvd ? SCSI_DVD : SCSI_DISK};
+	struct scsi_unit_config unit = {
+		.kind = config->dvd ? SCSI_DVD : SCSI_DISK,
+		.disk = opened,
+	};
 	int result;
 
 	if (!made || vm_disk_config_copy(config, &made->config)) {
 		free(made);
+		disk_close(opened);
 		return vm_error_set(error, EXIT_NO_MEMORY, -ENOMEM, "out of memory");
 	}
 	made->storage = storage;
-	result = storage_open(config, way, &made->disk, error);
-	if (result) {
-		storage_disk_destroy(made);
-		return result;
-	}
+	made->disk = opened;
 	made->held = !way.deferred;
 	made->confined = way.confined;
 	if (made->disk)
 		disk_get_info(made->disk, &made->info);
-	unit.disk = made->disk;
 	unit_id_make(made, unit.id);
 	result = scsi_unit_create(&unit, &made->unit);
 	if (result) {
@@ -219,8 +219,12 @@ int vm_storage_create(const struct vm_config *config, struct event_loop *loop,
 		made->controllers[i].storage = made;
 	for (size_t i = 0; i < config->disk_count && !result; i++) {
 		struct storage_disk *disk;
+		struct disk *opened;
 
-		result = storage_disk_create(made, &config->disks[i], way, &disk, error);
+		result = storage_open(&config->disks[i], way, &opened, error);
+		if (!result)
+			result = storage_disk_create(made, &config->disks[i], way, opened, &disk,
+						     error);
 		if (!result)
 			(void)storage_disk_insert(made, disk); /* as many as there is room for */
 	}
@@ -236,6 +240,7 @@ void vm_storage_destroy(struct vm_storage *storage)
 {
 	if (!storage)
 		return;
+	storage_openings_end(storage);
 	vm_storage_detach(storage);
 	storage_flush_join(storage);
 	for (size_t i = 0; i < storage->disk_count; i++)

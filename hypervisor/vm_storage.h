@@ -75,8 +75,10 @@ void vm_storage_detach(struct vm_storage *storage);
 
 /* ---- changes while the VM lives ---- */
 
-/* Adds a disk. Blocks. *added: as it is now (its LUN may have been chosen). Errors: EXIT_EXISTS
- * (the LUN is taken, or the image is in use), EXIT_CONFIG (no LUN is free), EXIT_NO_DISK. */
+/* Adds a disk. -EINPROGRESS: its storage takes its time to open it, up to 20 s; ask again with the
+ * same configuration, within a second, or it is forgotten. *added: as it is now (its LUN may have
+ * been chosen). Errors: EXIT_EXISTS (the LUN is taken, or the image is in use), EXIT_CONFIG (no LUN
+ * is free), EXIT_NO_DISK. */
 #define VM_STORAGE_ANY_LUN UINT32_MAX /* as config's lun: the first free one */
 int vm_storage_add(struct vm_storage *storage, const struct vm_disk_config *config,
 		   const struct vm_disk_config **added, struct vm_error *error);
@@ -84,8 +86,8 @@ int vm_storage_add(struct vm_storage *storage, const struct vm_disk_config *conf
  * and told of no more. EXIT_NOT_FOUND; EXIT_STATE: it is being changed. */
 int vm_storage_remove(struct vm_storage *storage, uint32_t controller, uint32_t lun,
 		      struct vm_error *error);
-/* Another medium for a DVD drive: a path, or NULL: none. Blocks. EXIT_NOT_FOUND, EXIT_STATE,
- * EXIT_NO_DISK. */
+/* Another medium for a DVD drive: a path, or NULL: none. -EINPROGRESS as above. EXIT_NOT_FOUND,
+ * EXIT_STATE, EXIT_NO_DISK. */
 int vm_storage_change_medium(struct vm_storage *storage, uint32_t controller, uint32_t lun,
 			     const char *path, struct vm_error *error);
 /* Looks at a disk's size again, and tells the guest where it has changed; bytes: makes it so large

@@ -100,6 +100,7 @@ int vm_storage_add(struct vm_storage *storage, const struct vm_disk_config *conf
 {
 	struct vm_disk_config chosen = *config; /* its texts stay the caller's */
 	struct storage_disk *disk;
+	struct disk *opened;
 	int result = storage->draining ? vm_error_set(error, EXIT_STATE, -EBUSY, ENDING) : 0;
 
 	result = result ? result : lun_choose(storage, &chosen, error);
@@ -107,7 +108,10 @@ int vm_storage_add(struct vm_storage *storage, const struct vm_disk_config *conf
 	if (result)
 		return result;
 	vm_config_unit_id(storage->vm_name, chosen.controller, chosen.lun, chosen.unit_id);
-	result = storage_disk_create(storage, &chosen, (struct storage_way){0}, &disk, error);
+	result = storage_open_later(storage, &chosen, &opened, error);
+	if (!result)
+		result = storage_disk_create(storage, &chosen, (struct storage_way){0}, opened,
+					     &disk, error);
 	if (result)
 		return result;
 	result = storage_disk_insert(storage, disk);
@@ -242,7 +246,7 @@ int vm_storage_change_medium(struct vm_storage *storage, uint32_t controller, ui
 		if (!copy)
 			return vm_error_set(error, EXIT_NO_MEMORY, -ENOMEM, "out of memory");
 		config.path = copy;
-		result = storage_open(&config, (struct storage_way){0}, &next, error);
+		result = storage_open_later(storage, &config, &next, error);
 		if (result) {
 			free(copy);
 			return result;

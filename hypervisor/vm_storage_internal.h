@@ -1,17 +1,20 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Shared by the parts of a VM's storage: what there is (vm_storage.c), changes while the guest runs
- * (vm_storage_change.c), saved state and moves (vm_storage_state.c), and the flush that belongs to
- * a pause (vm_storage_flush.c).
+ * (vm_storage_change.c), images that take their time (vm_storage_open.c), saved state and moves
+ * (vm_storage_state.c), and the flush that belongs to a pause (vm_storage_flush.c).
  */
 #ifndef LUNAR_HYPERVISOR_VM_STORAGE_INTERNAL_H
 #define LUNAR_HYPERVISOR_VM_STORAGE_INTERNAL_H
+
+#include <sys/queue.h>
 
 #include "hypervisor/engine_bus.h"
 #include "hypervisor/vm_storage.h"
 #include "storvsp/scsi.h"
 
 struct storage_flush;
+struct storage_opening;
 
 struct storage_disk {
 	struct vm_storage *storage;
@@ -57,7 +60,9 @@ struct vm_storage {
 	uint32_t vp_count;
 	struct storage_controller controllers[VM_MAX_CONTROLLERS];
 	struct storage_pause pause;
-	struct storage_flush *flush;	 /* of a pause; NULL: none is under way */
+	struct storage_flush *flush; /* of a pause; NULL: none is under way */
+	LIST_HEAD(, storage_opening) openings;
+	uint32_t opening_count;
 	struct event_timer *eject_timer; /* looks for guests that eject a medium */
 };
 
@@ -78,9 +83,11 @@ int storage_open(const struct vm_disk_config *config, struct storage_way way, st
 /* Fills *error for a disk whose open or reopen failed with result and message. Returns result. */
 int storage_explain(const struct vm_disk_config *config, int result, const char *message,
 		    struct vm_error *error);
-/* Makes a disk of its own: opened, with its unit, in no list yet. */
+/* Makes a disk of what storage_open() opened (it is the disk's, also where this fails): with its
+ * unit, in no list yet. */
 int storage_disk_create(struct vm_storage *storage, const struct vm_disk_config *config,
-			struct storage_way way, struct storage_disk **disk, struct vm_error *error);
+			struct storage_way way, struct disk *opened, struct storage_disk **disk,
+			struct vm_error *error);
 /* Takes NULL. No command is under way, no controller has it. */
 void storage_disk_destroy(struct storage_disk *disk);
 int storage_disk_insert(struct vm_storage *storage, struct storage_disk *disk);
@@ -96,6 +103,15 @@ int storage_disk_show(struct storage_disk *disk);
 void storage_changes_settle(struct vm_storage *storage);
 /* Looks for eject wishes from now on, where there is a DVD drive. */
 void storage_ejects_watch(struct vm_storage *storage);
+
+/* ---- vm_storage_open.c ---- */
+
+/* As storage_open(), but does not wait long: -EINPROGRESS, ask again with the same configuration,
+ * within a second. */
+int storage_open_later(struct vm_storage *storage, const struct vm_disk_config *config,
+		       struct disk **disk, struct vm_error *error);
+/* What is being opened is nobody's. */
+void storage_openings_end(struct vm_storage *storage);
 
 /* ---- vm_storage_flush.c ---- */
 

@@ -42,6 +42,8 @@ struct fixture {
 	bool force;
 	uint32_t timeout_ms;
 	int outcome;
+	unsigned int asked; /* to add a disk */
+	unsigned int later; /* so often it is not there yet */
 };
 
 static void fake_get_status(void *ctx, struct vm_status *status)
@@ -76,7 +78,21 @@ static int fake_reboot(void *ctx)
 	return f->outcome;
 }
 
+static int fake_add_disk(void *ctx, const struct vm_disk_config *config,
+			 struct vm_disks_result *result, struct vm_error *error)
+{
+	struct fixture *f = ctx;
+
+	(void)error;
+	assert_string_equal(config->path, "/srv/a.raw");
+	if (f->asked++ < f->later)
+		return -EINPROGRESS;
+	*result = (struct vm_disks_result){.controller = 0, .lun = 3, .size_bytes = 4096};
+	return 0;
+}
+
 static const struct api_server_ops fake_ops = {
+	.add_disk = fake_add_disk,
 	.get_status = fake_get_status,
 	.get_config = fake_get_config,
 	.stop = fake_stop,
@@ -569,6 +585,67 @@ static void stale_socket_is_replaced(void **state)
 	assert_int_equal(request(f, "GET /api/v1/vm HTTP/1.1\r\nHost: vm\r\n\r\n", &body), 200);
 }
 
+/* ---- answers that take their time ---- */
+
+static void add_send(int fd)
+{
+	static const char text[] =
+		"PUT /api/v1/vm/disks HTTP/1.1\r\nHost: vm\r\nContent-Length: 22\r\n\r\n"
+		"{\"path\": \"/srv/a.raw\"}";
+
+	client_send(fd, text, sizeof(text) - 1);
+}
+
+/* Longer than a client may be idle, or its connection may live. */
+static void others_are_answered_while_a_disk_takes_its_time(void **state)
+{
+	struct fixture *f = *state;
+	int slow = client_connect(f);
+	const char *body;
+
+	f->later = 100;
+	add_send(slow);
+	run_loop(f, 200);
+	assert_in_range(f->asked, 1, 99);
+	assert_int_equal(put(f, "/api/v1/vm/reboot", "", &body), 202);
+	assert_int_equal(f->reboots, 1);
+	assert_in_range(f->asked, 1, 99);
+	assert_true(client_read_all(f, slow, 20000) > 0);
+	assert_memory_equal(f->answer, "HTTP/1.1 200", 12);
+	assert_non_null(strstr(f->answer, "\"id\":\"0:3\""));
+	assert_int_equal(f->asked, 101);
+	close(slow);
+}
+
+/* What it asked for is done all the same. */
+static void client_that_leaves_while_a_disk_takes_its_time_harms_nobody(void **state)
+{
+	struct fixture *f = *state;
+	int fd = client_connect(f);
+
+	f->later = 10;
+	add_send(fd);
+	run_loop(f, 50);
+	assert_true(f->asked > 0);
+	close(fd);
+	run_loop(f, 1000);
+	assert_int_equal(f->asked, 11);
+}
+
+static void server_goes_while_a_disk_takes_its_time(void **state)
+{
+	struct fixture *f = *state;
+	int fd = client_connect(f);
+
+	f->later = UINT32_MAX;
+	add_send(fd);
+	run_loop(f, 200);
+	assert_true(f->asked > 0);
+	api_server_destroy(f->server);
+	f->server = NULL;
+	close(fd);
+}
+
 int main(void)
 {
 #define api_test(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -589,6 +666,9 @@ int main(void)
 		api_test(flood_of_connections_delays_others_only_for_the_idle_time),
 		api_test(client_that_leaves_midway_costs_nothing),
 		api_test(server_goes_with_clients_still_connected),
+		api_test(others_are_answered_while_a_disk_takes_its_time),
+		api_test(client_that_leaves_while_a_disk_takes_its_time_harms_nobody),
+		api_test(server_goes_while_a_disk_takes_its_time),
 		api_test(socket_is_private_and_has_one_owner),
 		api_test(stale_socket_is_replaced),
 	};

@@ -8,12 +8,15 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/deadline.h"
+#include "base/event_loop.h"
 #include "hypervisor/engine.h"
 #include "hypervisor/vm_storage_internal.h"
 #include "tests/unit/storvsp/fake_storvsc.h"
@@ -346,6 +349,84 @@ static void a_medium_that_the_guest_has_ejected_is_not_back_after_a_move(void **
 	assert_int_equal(vm_storage_reopen(f.storage, 0, &f.error), 0);
 }
 
+/* ---- storage that takes its time ---- */
+
+static void on_tick(void *ctx)
+{
+	++*(unsigned *)ctx;
+}
+
+/* A target that takes the connection and says nothing. */
+static int silent_target(char *url, size_t size)
+{
+	struct sockaddr_in address = {
+		.sin_family = AF_INET,
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+	};
+	socklen_t length = sizeof(address);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	assert_int_equal(listen(fd, 4), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &length), 0);
+	snprintf(url, size, "iscsi://127.0.0.1:%u/iqn.2026-01.x:a/1", ntohs(address.sin_port));
+	return fd;
+}
+
+static void a_disk_whose_storage_takes_its_time_does_not_hold_the_loop(void **state)
+{
+	char url[64], initiator[] = "iqn.2026-01.x:i";
+	int target = silent_target(url, sizeof(url));
+	const struct vm_disk_config hanging = {
+		.path = url, .is_url = true, .initiator = initiator, .lun = 1};
+	struct vm_disk_config good = {.format = DISK_FORMAT_RAW, .lun = 2};
+	const struct vm_disk_config *added;
+	uint64_t began_ns = monotonic_ns();
+	struct event_timer *timer;
+	unsigned ticks = 0;
+	char other[72];
+
+	(void)state;
+	snprintf(other, sizeof(other), "%s.2", f.path);
+	good.path = other;
+	assert_int_equal(close(open(other, O_RDWR | O_CREAT, 0600)), 0);
+	assert_int_equal(truncate(other, IMAGE_BYTES), 0);
+	for (int i = 0; i < 4; i++) {
+		assert_int_equal(vm_storage_add(f.storage, &hanging, &added, &f.error),
+				 -EINPROGRESS);
+		assert_int_equal(event_loop_after_ms(f.guest.loop, 1, on_tick, &ticks, &timer), 0);
+		storvsc_run(&f.guest, 20);
+	}
+	assert_int_equal(ticks, 4);
+	/* Another is not held by it. */
+	assert_int_equal(vm_storage_add(f.storage, &good, &added, &f.error), 0);
+	assert_int_equal(added->lun, 2);
+	assert_true(monotonic_ns() - began_ns < 5 * NS_PER_SEC);
+	/* Nor is the VM's end. */
+	vm_storage_destroy(f.storage);
+	f.storage = NULL;
+	assert_true(monotonic_ns() - began_ns < 10 * NS_PER_SEC);
+	close(target);
+	unlink(other);
+}
+
+static void a_disk_that_nobody_asks_for_any_more_is_not_kept(void **state)
+{
+	char url[64], initiator[] = "iqn.2026-01.x:i";
+	int target = silent_target(url, sizeof(url));
+	const struct vm_disk_config hanging = {
+		.path = url, .is_url = true, .initiator = initiator, .lun = 1};
+	const struct vm_disk_config *added;
+
+	(void)state;
+	assert_int_equal(vm_storage_add(f.storage, &hanging, &added, &f.error), -EINPROGRESS);
+	assert_int_equal(f.storage->opening_count, 1);
+	for (int i = 0; i < STORVSC_DEFAULT_PATIENCE && f.storage->opening_count; i++)
+		storvsc_run(&f.guest, 1);
+	assert_int_equal(f.storage->opening_count, 0);
+	close(target);
+}
+
 /* ---- identity ---- */
 
 #define SERIAL_BYTES 36
@@ -662,6 +743,8 @@ int main(void)
 		TEST(a_state_that_tells_of_a_disk_twice_is_refused),
 		TEST(a_medium_that_the_guest_has_ejected_is_not_back_after_a_move),
 		TEST(a_vm_without_disks_needs_no_state_of_them),
+		TEST(a_disk_whose_storage_takes_its_time_does_not_hold_the_loop),
+		TEST(a_disk_that_nobody_asks_for_any_more_is_not_kept),
 		TEST(a_disk_is_known_by_its_image_and_not_by_its_lun),
 		TEST(a_restored_disk_keeps_its_identity),
 		TEST(a_disk_that_another_has_is_waited_for_as_long_as_is_said),

@@ -44,10 +44,13 @@ class Job:
         return f"--block {self.block} {'--random' if self.random else ''} --reads {self.reads} --depth {self.depth}"
 
 
+# Mixed, and of 1 MiB, only with some in flight: one at a time they say what 64k reads and writes do.
 JOBS = [
-    *(Job(4096, True, reads, depth) for reads in (100, 0, 70) for depth in (1, 8, 32)),
-    *(Job(65536, False, reads, depth) for reads in (100, 0, 50) for depth in (1, 8)),
-    *(Job(1 << 20, False, reads, depth) for reads in (100, 0, 50) for depth in (1, 4)),
+    *(Job(4096, True, reads, depth) for reads in (100, 0) for depth in (1, 8, 32)),
+    *(Job(4096, True, 70, depth) for depth in (1, 32)),
+    *(Job(65536, False, reads, depth) for reads in (100, 0) for depth in (1, 8)),
+    Job(65536, False, 50, 8),
+    *(Job(1 << 20, False, reads, 4) for reads in (100, 0, 50)),
 ]
 
 

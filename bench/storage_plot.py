@@ -9,7 +9,7 @@ from html import escape
 
 # Who carries the bytes, by the first word of a way's name.
 COLOURS = {"in": ("in the guest", "#2a7f62"), "storvsp:": ("storvsp", "#2f5fa8"), "QEMU": ("QEMU's virtio-scsi", "#c0792f")}
-PARTS = {"guest": "#7aa6dc", "vmwp or QEMU": "#2f5fa8", "netvspd": "#2a7f62", "host's kernel": "#b0b0b0", "target": "#d9a441"}
+PARTS = {"guest": "#7aa6dc", "vmwp or QEMU": "#2f5fa8", "netvspd": "#2a7f62", "rest of the host": "#b0b0b0", "target": "#d9a441"}
 MARGIN, LABELS, PANEL, BETWEEN = 20, 190, 185, 45   # across: the names, a panel's bars, room for its figures
 BAR, STEP, GROUP_GAP, HEAD, FOOT = 13, 18, 9, 46, 14  # down
 FONT = "font-family='sans-serif' font-size='12'"

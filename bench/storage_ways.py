@@ -71,7 +71,7 @@ class Cpu:
         vmm_s = (int(vmm[11]) + int(vmm[12])) / TICKS - guest      # utime, stime
         net_s = (int(netvspd[11]) + int(netvspd[12])) / TICKS if self._netvspd else 0.0
         total = sum(busy[index] for index in (0, 1, 2, 5, 6)) / TICKS  # guest time is in user time
-        return {"guest": guest, "vmwp or QEMU": vmm_s, "netvspd": net_s, "host's kernel": total - guest - vmm_s - net_s,
+        return {"guest": guest, "vmwp or QEMU": vmm_s, "netvspd": net_s, "rest of the host": total - guest - vmm_s - net_s,
                 "target": self._target()}
 
     def _target(self) -> float:

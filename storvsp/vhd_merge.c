@@ -18,7 +18,7 @@
 #define RUN_BYTES (1u << 20)
 
 struct merge {
-	struct vhd_chain child; /* alone */
+	struct vhd_link *child; /* alone */
 	struct disk *parent;
 	struct disk_caller *caller;
 	uint8_t *bitmap, *bytes;
@@ -27,55 +27,61 @@ struct merge {
 	void *ctx;
 };
 
+int vhd_merge_mark(struct vhd_link *child, const struct vhd_link *parent, struct vhd_error *error)
+{
+	int rc = vhd_chain_check_parent(child, parent, error);
+
+	if (rc)
+		return rc;
+	if (parent->image.footer.size_bytes < child->image.footer.size_bytes)
+		return vhd_fail(
+			error, -EINVAL,
+			"%s: smaller than its child; run first: lunar vhd resize %s %" PRIu64,
+			parent->path, parent->path, child->image.footer.size_bytes);
+	rc = vhd_chain_set_parent_time(child, VHD_ANY_TIME);
+	return rc ? vhd_fail(error, rc, "%s: cannot write its header: %s", child->path,
+			     strerror(-rc))
+		  : 0;
+}
+
 /* While the parent is as it was: that it is the right one, and then the mark that lets it change,
  * which the mere opening for writing does. */
-static int mark_child(struct merge *merge, const char *path, struct vhd_error *error)
+static int mark_child(struct vhd_link *child, const char *path, struct vhd_error *error)
 {
 	const struct vhd_chain_options options = {.alone = true};
-	struct vhd_link *child = &merge->child.links[0];
 	struct vhd_chain chain;
 	int rc = vhd_chain_open(path, &options, &chain, error);
 
 	if (rc)
 		return rc;
-	rc = vhd_chain_check_parent(child, &chain.links[0], error);
-	if (rc == 0 && chain.links[0].image.footer.size_bytes < child->image.footer.size_bytes)
-		rc = vhd_fail(error, -EINVAL,
-			      "%s: smaller than its child; run first: lunar vhd resize %s %" PRIu64,
-			      path, path, child->image.footer.size_bytes);
+	rc = vhd_merge_mark(child, &chain.links[0], error);
 	vhd_chain_fini(&chain);
-	if (rc == 0) {
-		rc = vhd_chain_set_parent_time(child, VHD_ANY_TIME);
-		if (rc)
-			vhd_fail(error, rc, "%s: cannot write its header: %s", child->path,
-				 strerror(-rc));
-	}
 	return rc;
 }
 
 /* Its parents are its own; they are opened for reading. */
-static int open_parent(struct merge *merge, const char *path, struct vhd_error *error)
+static int open_parent(struct vhd_link *child, const char *path, struct disk **parent,
+		       struct vhd_error *error)
 {
 	const struct vhd_chain_options options = {.file = {.write = true, .direct = true}};
 	struct vhd_chain chain;
-	int rc = mark_child(merge, path, error);
+	int rc = mark_child(child, path, error);
 
 	if (rc == 0)
 		rc = vhd_chain_open(path, &options, &chain, error);
 	if (rc)
 		return rc;
-	rc = vhd_chain_check_parent(&merge->child.links[0], &chain.links[0], error);
+	rc = vhd_chain_check_parent(child, &chain.links[0], error);
 	if (rc) {
 		vhd_chain_fini(&chain);
 		return rc;
 	}
-	return disk_vhd_open_chain(&chain, false, &merge->parent, error->message,
-				   sizeof(error->message));
+	return disk_vhd_open_chain(&chain, false, parent, error->message, sizeof(error->message));
 }
 
 static int merge_run(struct merge *merge, uint64_t file_offset, uint64_t offset, uint64_t length)
 {
-	struct vhd_file *file = merge->child.links[0].file;
+	struct vhd_file *file = merge->child->file;
 	int rc = 0;
 
 	while (rc == 0 && length) {
@@ -94,7 +100,7 @@ static int merge_run(struct merge *merge, uint64_t file_offset, uint64_t offset,
 
 static int merge_block(struct merge *merge, uint32_t block)
 {
-	const struct vhd_image *image = &merge->child.links[0].image;
+	const struct vhd_image *image = &merge->child->image;
 	uint64_t begin = (uint64_t)block * image->header.block_bytes;
 	uint64_t left = image->footer.size_bytes - begin;
 	uint32_t sectors, run;
@@ -103,7 +109,7 @@ static int merge_block(struct merge *merge, uint32_t block)
 	if (left > image->header.block_bytes)
 		left = image->header.block_bytes;
 	sectors = (uint32_t)(left / VHD_SECTOR_BYTES);
-	rc = vhd_file_read(merge->child.links[0].file, merge->bitmap, image->bitmap_bytes,
+	rc = vhd_file_read(merge->child->file, merge->bitmap, image->bitmap_bytes,
 			   vhd_block_offset(image, block));
 	for (uint32_t i = 0; rc == 0 && i < sectors; i += run) {
 		run = vhd_bitmap_run(merge->bitmap, i, sectors - i);
@@ -119,7 +125,7 @@ static int merge_block(struct merge *merge, uint32_t block)
 
 static int merge_all(struct merge *merge)
 {
-	const struct vhd_image *image = &merge->child.links[0].image;
+	const struct vhd_image *image = &merge->child->image;
 	int rc = 0;
 
 	merge->progress.total_bytes = (uint64_t)image->allocated * image->header.block_bytes;
@@ -134,26 +140,22 @@ static int merge_all(struct merge *merge)
 	return rc ? rc : disk_caller_flush(merge->caller, merge->parent);
 }
 
-static int merge_opened(struct merge *merge, const char *parent_path, struct vhd_error *error)
+int vhd_merge_into(struct vhd_link *child, struct disk *parent,
+		   bool (*step)(void *ctx, const struct vhd_merge_progress *), void *ctx)
 {
-	int rc = open_parent(merge, parent_path, error);
+	struct merge merge = {.child = child, .parent = parent, .step = step, .ctx = ctx};
+	int rc;
 
-	if (rc)
-		return rc;
-	merge->bitmap = malloc(merge->child.links[0].image.bitmap_bytes);
-	merge->bytes = aligned_alloc(4096, RUN_BYTES);
-	rc = merge->bitmap && merge->bytes ? disk_caller_create(&merge->caller) : -ENOMEM;
+	merge.bitmap = malloc(child->image.bitmap_bytes);
+	merge.bytes = aligned_alloc(4096, RUN_BYTES);
+	rc = merge.bitmap && merge.bytes ? disk_caller_create(&merge.caller) : -ENOMEM;
 	if (rc == 0)
-		rc = merge_all(merge);
+		rc = merge_all(&merge);
 	if (rc == 0)
-		rc = merge->parent->ops->release(merge->parent);
-	if (rc)
-		vhd_fail(error, rc, "%s: %s; nothing is lost, and the merge can be done again",
-			 parent_path, rc == -ECANCELED ? "cancelled" : strerror(-rc));
-	merge->parent->ops->close(merge->parent);
-	disk_caller_destroy(merge->caller);
-	free(merge->bytes);
-	free(merge->bitmap);
+		rc = parent->ops->release(parent);
+	disk_caller_destroy(merge.caller);
+	free(merge.bytes);
+	free(merge.bitmap);
 	return rc;
 }
 
@@ -161,13 +163,14 @@ int vhd_merge(const char *child_path, bool (*step)(void *ctx, const struct vhd_m
 	      void *ctx, char *parent_path, size_t parent_path_bytes, struct vhd_error *error)
 {
 	const struct vhd_chain_options options = {.file = {.write = true}, .alone = true};
-	struct merge merge = {.step = step, .ctx = ctx};
+	struct vhd_chain chain;
 	struct vhd_link *child;
-	int rc = vhd_chain_open(child_path, &options, &merge.child, error);
+	struct disk *parent;
+	int rc = vhd_chain_open(child_path, &options, &chain, error);
 
 	if (rc)
 		return rc;
-	child = &merge.child.links[0];
+	child = &chain.links[0];
 	if (child->image.footer.type != VHD_DIFFERENCING)
 		rc = vhd_fail(error, -EINVAL, "%s: has no parent: it is a %s image", child_path,
 			      vhd_type_name(child->image.footer.type));
@@ -176,7 +179,15 @@ int vhd_merge(const char *child_path, bool (*step)(void *ctx, const struct vhd_m
 	if (rc == 0)
 		rc = vhd_chain_find_parent(child, parent_path, parent_path_bytes, error);
 	if (rc == 0)
-		rc = merge_opened(&merge, parent_path, error);
-	vhd_chain_fini(&merge.child);
+		rc = open_parent(child, parent_path, &parent, error);
+	if (rc == 0) {
+		rc = vhd_merge_into(child, parent, step, ctx);
+		if (rc)
+			vhd_fail(error, rc,
+				 "%s: %s; nothing is lost, and the merge can be done again",
+				 parent_path, rc == -ECANCELED ? "cancelled" : strerror(-rc));
+		parent->ops->close(parent);
+	}
+	vhd_chain_fini(&chain);
 	return rc;
 }

@@ -7,6 +7,8 @@
 
 #include "storvsp/vhd_chain.h"
 
+struct disk;
+
 struct vhd_merge_progress {
 	uint64_t done_bytes, total_bytes;
 };
@@ -21,5 +23,14 @@ struct vhd_merge_progress {
  */
 int vhd_merge(const char *child_path, bool (*step)(void *ctx, const struct vhd_merge_progress *),
 	      void *ctx, char *parent_path, size_t parent_path_bytes, struct vhd_error *error);
+
+/*
+ * Its two halves, for files that are open. First the child's header: parent is only looked at, and
+ * nothing has been written to it. Then the child's blocks; child stands alone, parent is a disk for
+ * writing that nobody else uses, and is released in the end where this succeeds.
+ */
+int vhd_merge_mark(struct vhd_link *child, const struct vhd_link *parent, struct vhd_error *error);
+int vhd_merge_into(struct vhd_link *child, struct disk *parent,
+		   bool (*step)(void *ctx, const struct vhd_merge_progress *), void *ctx);
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The power goes at every moment of a run of writes, zeroes and flushes, and of resizes: what is
- * left must be a VHD without damage that a check would call a loss; each sector holds what the last
- * flush before covered, or something that was written since.
+ * The power goes at every moment of a run of writes, zeroes and flushes, of resizes and merges:
+ * what is left must be a VHD without damage that a check would call a loss; each sector holds what
+ * the last flush before covered, or something that was written since.
  */
 #include "tests/unit/test_main.h"
 
@@ -15,6 +15,7 @@
 #include "storvsp/disk.h"
 #include "storvsp/disk_vhd.h"
 #include "storvsp/vhd_check.h"
+#include "storvsp/vhd_merge.h"
 #include "storvsp/vhd_resize.h"
 #include "tests/unit/storvsp/vhd_log_file.h"
 
@@ -437,11 +438,149 @@ static void resize_survives_a_cut_at_any_write(void **state)
 	run_resize(VHD_DYNAMIC, SIZE / 2 - 512);
 }
 
+/* ---- merges ---- */
+
+static bool on_step(void *ctx, const struct vhd_merge_progress *progress)
+{
+	(void)ctx;
+	return progress->done_bytes <= progress->total_bytes;
+}
+
+/* The child over this parent, as a guest would read it. */
+static void assert_chain_holds(struct run *run, struct vhd_log_file *child,
+			       struct vhd_log_file *parent, const uint8_t *expected)
+{
+	struct vhd_log_file *whole = run->parent;
+	uint8_t bytes[SIZE];
+	struct vhd_error error;
+	struct disk *disk;
+
+	run->parent = parent;
+	if (open_chain(child, parent, true, &disk, &error) != 0)
+		fail_msg("%s", error.message);
+	read_all(run, child, disk, SIZE, bytes);
+	assert_memory_equal(bytes, expected, SIZE);
+	disk->ops->close(disk);
+	run->parent = whole;
+}
+
+static void mark(struct run *run, const uint8_t *expected)
+{
+	struct vhd_chain child = {0}, parent = {0};
+	struct vhd_error error;
+
+	assert_int_equal(vhd_chain_add(&child, "child", vhd_log_file_file(run->log), &error), 0);
+	assert_int_equal(vhd_chain_add(&parent, "parent", vhd_log_file_file(run->parent), &error),
+			 0);
+	if (vhd_merge_mark(&child.links[0], &parent.links[0], &error) != 0)
+		fail_msg("%s", error.message);
+	vhd_chain_fini(&child);
+	vhd_chain_fini(&parent);
+	assert_int_equal(vhd_log_file_position(run->parent), 0);
+	for (size_t at = 0; at <= vhd_log_file_position(run->log); at++)
+		for (unsigned int how = 0; how <= VHD_CUT_SOME; how++) {
+			struct vhd_log_file *cut =
+				vhd_log_file_cut(run->log, at, (enum vhd_cut)how, next_random);
+
+			assert_chain_holds(run, cut, run->parent, expected);
+			vhd_log_file_destroy(cut);
+		}
+}
+
+static void merge(struct run *run)
+{
+	struct vhd_chain child = {0}, parent = {0};
+	size_t before = vhd_log_file_position(run->log);
+	struct vhd_error error;
+	struct disk *disk;
+
+	assert_int_equal(vhd_chain_add(&child, "child", vhd_log_file_file(run->log), &error), 0);
+	assert_int_equal(vhd_chain_add(&parent, "parent", vhd_log_file_file(run->parent), &error),
+			 0);
+	assert_int_equal(
+		disk_vhd_open_chain(&parent, false, &disk, error.message, sizeof(error.message)),
+		0);
+	vhd_log_file_pump_by_loop(run->parent, next_random);
+	assert_int_equal(vhd_merge_into(&child.links[0], disk, on_step, NULL), 0);
+	disk->ops->close(disk);
+	vhd_log_file_pump_by_loop(run->parent, NULL);
+	vhd_chain_fini(&child);
+	assert_int_equal(vhd_log_file_position(run->log), before);
+}
+
+/* At every moment the child over its parent holds what it held; in the end the parent does. */
+static void run_merge(enum vhd_type type)
+{
+	const uint8_t parent_id[VHD_ID_BYTES] = {(uint8_t)type};
+	struct run run = {.log = vhd_log_file_create()};
+	uint8_t expected[SIZE], bytes[SIZE];
+	struct vhd_log_file *marked;
+	struct vhd_error error;
+	uint64_t size;
+
+	assert_int_equal(io_loop_create(8, &run.loop), 0);
+	make(run.log, type, NULL);
+	vhd_log_file_begin(run.log);
+	fill_image(&run);
+	run.parent = run.log;
+	run.log = vhd_log_file_create();
+	make(run.log, VHD_DIFFERENCING, parent_id);
+	vhd_log_file_begin(run.log);
+	assert_int_equal(open_chain(run.log, run.parent, false, &run.disk, &error), 0);
+	for (unsigned int i = 0; i < 4; i++)
+		run_operations(&run);
+	read_all(&run, run.log, run.disk, SIZE, expected);
+	run.disk->ops->close(run.disk);
+	vhd_log_file_begin(run.log);
+	vhd_log_file_begin(run.parent);
+
+	mark(&run, expected);
+	marked = vhd_log_file_cut(run.log, vhd_log_file_position(run.log), VHD_CUT_NONE,
+				  next_random);
+	vhd_log_file_destroy(run.log);
+	run.log = marked;
+	merge(&run);
+	for (size_t at = 0; at <= vhd_log_file_position(run.parent); at++)
+		for (unsigned int how = 0; how < VHD_CUT_SOME + SUBSETS; how++) {
+			struct vhd_log_file *cut = vhd_log_file_cut(
+				run.parent, at,
+				how < VHD_CUT_SOME ? (enum vhd_cut)how : VHD_CUT_SOME, next_random);
+			struct vhd_findings findings = {0};
+
+			vhd_log_file_set_modified(cut, 5000);
+			assert_int_equal(
+				vhd_check_file(vhd_log_file_file(cut), false, &findings, &error),
+				0);
+			assert_int_equal(findings.worst[VHD_LOSS], 0);
+			assert_chain_holds(&run, run.log, cut, expected);
+			vhd_log_file_destroy(cut);
+		}
+	marked = vhd_log_file_cut(run.parent, vhd_log_file_position(run.parent), VHD_CUT_NONE,
+				  next_random);
+	vhd_log_file_destroy(run.log);
+	vhd_log_file_destroy(run.parent);
+	run.parent = NULL;
+	read_image(&run, marked, bytes, &size);
+	assert_int_equal(size, SIZE);
+	assert_memory_equal(bytes, expected, SIZE);
+	vhd_log_file_destroy(marked);
+	io_loop_destroy(run.loop);
+	free(run.versions);
+}
+
+static void merge_survives_a_cut_at_any_write(void **state)
+{
+	(void)state;
+	run_merge(VHD_FIXED);
+	run_merge(VHD_DYNAMIC);
+}
+
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(dynamic_image_survives_a_cut_at_any_write),
 	cmocka_unit_test(differencing_image_survives_a_cut_at_any_write),
 	cmocka_unit_test(fixed_image_survives_a_cut_at_any_write),
 	cmocka_unit_test(resize_survives_a_cut_at_any_write),
+	cmocka_unit_test(merge_survives_a_cut_at_any_write),
 };
 
 int main(void)

@@ -34,12 +34,19 @@ struct vhd_log_file {
 	size_t size, base_size;
 	struct entry *entries;
 	size_t count, room;
+	uint32_t modified;
 	bool logs;
 	struct pending {
 		struct vhd_io *io;
 		size_t begun;
 	} pending[PENDING];
 	size_t pending_count;
+	uint32_t (*pumps)(uint32_t below); /* NULL: the test pumps */
+};
+
+struct pump_post {
+	struct io_post post; /* first */
+	struct vhd_log_file *log;
 };
 
 static struct vhd_log_file *log_of(struct vhd_file *file)
@@ -167,7 +174,7 @@ static int log_get_facts(struct vhd_file *file, struct vhd_file_facts *facts)
 {
 	*facts = (struct vhd_file_facts){
 		.allocated_bytes = log_of(file)->size,
-		.modified_unix = VHD_EPOCH_UNIX + 1000,
+		.modified_unix = VHD_EPOCH_UNIX + log_of(file)->modified,
 	};
 	return 0;
 }
@@ -193,14 +200,43 @@ static uint8_t *gather(const struct vhd_io *io)
 	return bytes;
 }
 
+static void on_pump(struct io_post *post)
+{
+	struct vhd_log_file *log = ((struct pump_post *)post)->log;
+
+	free(post);
+	vhd_log_file_pump(log, log->pumps);
+}
+
+static void pump_post(struct vhd_log_file *log, struct io_loop *loop)
+{
+	struct pump_post *post = calloc(1, sizeof(*post));
+
+	assert_non_null(post);
+	post->log = log;
+	post->post.fn = on_pump;
+	io_loop_post(loop, &post->post);
+}
+
+void vhd_log_file_set_modified(struct vhd_log_file *log, uint32_t modified)
+{
+	log->modified = modified;
+}
+
+void vhd_log_file_pump_by_loop(struct vhd_log_file *log, uint32_t (*random)(uint32_t below))
+{
+	log->pumps = random;
+}
+
 static void log_submit(struct vhd_file *file, struct vhd_io *io, struct io_loop *loop)
 {
 	struct vhd_log_file *log = log_of(file);
 	struct entry entry = {.offset = io->offset, .length = io->length};
 	struct pending *pending = &log->pending[log->pending_count++];
 
-	(void)loop;
 	assert_true(log->pending_count < PENDING);
+	if (log->pumps)
+		pump_post(log, loop);
 	pending->io = io;
 	if (io->kind == VHD_IO_READ)
 		return;
@@ -267,6 +303,7 @@ struct vhd_log_file *vhd_log_file_create(void)
 
 	assert_non_null(log);
 	log->file.ops = &log_ops;
+	log->modified = 1000;
 	set_size(log, 0);
 	return log;
 }

@@ -27,6 +27,11 @@ size_t vhd_log_file_position(const struct vhd_log_file *log);
 /* Ends one operation that is under way. False: none is. */
 bool vhd_log_file_pump(struct vhd_log_file *log, uint32_t (*random)(uint32_t below));
 
+/* When it was last changed, in seconds of VHDs; 1000 at first. */
+void vhd_log_file_set_modified(struct vhd_log_file *log, uint32_t modified);
+/* Operations end by themselves, on their loop, from now on: for who waits for them. */
+void vhd_log_file_pump_by_loop(struct vhd_log_file *log, uint32_t (*random)(uint32_t below));
+
 enum vhd_cut {
 	VHD_CUT_ALL,  /* all that was written is there */
 	VHD_CUT_NONE, /* only what a sync covered */

@@ -9,7 +9,8 @@ from html import escape
 
 # Who carries the bytes, by the first word of a way's name.
 COLOURS = {"in": ("in the guest", "#2a7f62"), "storvsp:": ("storvsp", "#2f5fa8"), "QEMU": ("QEMU's virtio-scsi", "#c0792f")}
-PARTS = {"guest": "#7aa6dc", "vmwp or QEMU": "#2f5fa8", "netvspd": "#2a7f62", "rest of the host": "#b0b0b0", "target": "#d9a441"}
+PARTS = {"guest": "#7aa6dc", "vmwp or QEMU": "#2f5fa8", "netvspd": "#2a7f62", "rest of the host": "#b0b0b0",
+         "target": "#d9a441"}
 MARGIN, LABELS, PANEL, BETWEEN = 20, 190, 185, 45   # across: the names, a panel's bars, room for its figures
 BAR, STEP, GROUP_GAP, HEAD, FOOT = 13, 18, 9, 46, 14  # down
 FONT = "font-family='sans-serif' font-size='12'"
@@ -58,7 +59,8 @@ def _labels(y: float, tops: dict[str, float]) -> list[str]:
             for way, top in tops.items()]
 
 
-def _panel(x: float, y: float, title: str, more: str, tops: dict[str, float], row: Callable[[str], dict], figure: str) -> list[str]:
+def _panel(x: float, y: float, title: str, more: str, tops: dict[str, float], row: Callable[[str], dict],
+           figure: str) -> list[str]:
     """Horizontal bars with their figures; a thin line from the least to the most that a round had."""
     ends = {way: max(row(way)[f"{figure}_rounds"]) for way in tops}
     scale = PANEL / (max(ends.values()) or 1)
@@ -100,7 +102,7 @@ def draw(rows: list[dict]) -> str:
     total_width, total_height = left + 4 * (PANEL + BETWEEN) + MARGIN, 64 + 3 * height
     out = [_text(MARGIN, 26, "From a guest to its storage: the same jobs by every way. Longer is better.",
                  "font-weight='bold' style='font-size:16px'"),
-           _text(MARGIN, 46, f"Bars: medians of {rows[0]['rounds']} rounds in turn; the thin line goes from the least to the most.",
+           _text(MARGIN, 46, f"Bars: medians of {rows[0]['rounds']} rounds in turn; thin lines: from the least to the most.",
                  "fill='#555555'")]
     for number, (who, colour) in enumerate(COLOURS.values()):
         out += [_box(total_width - 400 + number * 130, 16, 11, 11, colour), _text(total_width - 384 + number * 130, 26, who)]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""bench/storage's figures as Markdown tables, which read as well on a terminal: all ways, and ours beside QEMU's job by job."""
+"""bench/storage's figures as Markdown tables, which read well on a terminal too: all ways, and ours beside QEMU's."""
 
 import statistics
 

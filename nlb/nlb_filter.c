@@ -83,15 +83,17 @@ static void set_phase(const struct nlb_filter *filter, struct nlb_connection *co
 	connection->expires_ns = now_ns + seconds * NS_PER_SECOND;
 }
 
-static void remember(struct nlb_filter *filter, const struct nlb_connection_key *key,
-		     uint32_t table, uint32_t bucket, uint64_t now_ns)
+/* NULL: the table is full. */
+static struct nlb_connection *remember(struct nlb_filter *filter,
+				       const struct nlb_connection_key *key, uint32_t table,
+				       uint32_t bucket, uint64_t now_ns)
 {
 	struct nlb_connection *connection =
 		filter->connections.ops->add(filter->connections.ctx, key);
 
 	if (!connection) {
 		filter->counters.untracked++;
-		return;
+		return NULL;
 	}
 	connection->table = (uint8_t)table;
 	connection->bucket = (uint8_t)bucket;
@@ -99,6 +101,7 @@ static void remember(struct nlb_filter *filter, const struct nlb_connection_key 
 	filter->connection_count++;
 	filter->counts[table][bucket]++;
 	filter->busy[table] |= UINT64_C(1) << bucket;
+	return connection;
 }
 
 static struct nlb_connection *find(struct nlb_filter *filter, const struct nlb_connection_key *key,
@@ -128,6 +131,24 @@ void nlb_filter_expire(struct nlb_filter *filter, uint32_t count, uint64_t now_n
 		if (connection->expires_ns <= now_ns)
 			forget_one(filter, &key, connection);
 	}
+}
+
+void nlb_filter_adopt(struct nlb_filter *filter, const struct nlb_packet *packet,
+		      enum nlb_phase phase, uint64_t left_ns, uint64_t now_ns)
+{
+	struct nlb_connection *connection;
+	struct nlb_connection_key key;
+	uint32_t table, bucket = nlb_filter_bucket(filter, packet, &table);
+
+	make_key(packet, &key);
+	connection = find(filter, &key, now_ns);
+	if (!connection)
+		connection = remember(filter, &key, table, bucket, now_ns);
+	if (!connection)
+		return;
+	set_phase(filter, connection, phase, now_ns);
+	if (left_ns < connection->expires_ns - now_ns)
+		connection->expires_ns = now_ns + left_ns;
 }
 
 void nlb_filter_forget(struct nlb_filter *filter)

@@ -66,6 +66,10 @@ enum nlb_verdict nlb_decide(struct nlb_filter *filter, const struct nlb_packet *
 
 /* Looks at the next count connections, and forgets those whose time is over. */
 void nlb_filter_expire(struct nlb_filter *filter, uint32_t count, uint64_t now_ns);
+/* A connection that came from another host with its member: packet says whose it is, left_ns how
+ * long it is to be remembered without a packet; no longer than a new one in its phase. */
+void nlb_filter_adopt(struct nlb_filter *filter, const struct nlb_packet *packet,
+		      enum nlb_phase phase, uint64_t left_ns, uint64_t now_ns);
 /* Forgets all. */
 void nlb_filter_forget(struct nlb_filter *filter);
 

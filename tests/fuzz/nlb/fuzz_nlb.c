@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
-#include "nlb/nlb_member.h"
+#include "nlb/nlb_saved_state.h"
 #include "tests/unit/nlb/plain_connections.h"
 
 #define MS	   UINT64_C(1000000)
@@ -212,6 +212,43 @@ static void let_time_pass(struct input *input)
 		abort();
 }
 
+/* What was saved, with some bytes of it made others, or cut; sometimes as it was. */
+static void move(struct input *input)
+{
+	struct nlb_cluster cluster = member.cluster;
+	struct nlb_member_config config = member.config;
+	struct state_reader reader, section;
+	struct nlb_connections connections;
+	struct state_writer writer;
+	uint32_t position = 0;
+	bool is_broken = false;
+
+	state_writer_init(&writer);
+	nlb_member_save(&member, now, &writer);
+	nlb_connections_save(&member.filter, now, 100, &position, &writer);
+	if (state_writer_result(&writer) < 0)
+		abort();
+	for (uint32_t changes = take_byte(input) % 4; changes > 0; changes--) {
+		writer.bytes[take_byte(input) * 256u % writer.length] ^= take_byte(input);
+		writer.bytes[take_byte(input) % writer.length] = take_byte(input);
+		is_broken = true;
+	}
+	connections = plain_connections_init(&table, 16);
+	nlb_member_init(&member, &cluster, &config, &connections);
+	state_reader_init(&reader, writer.bytes, writer.length);
+	while (state_next(&reader, &section) == 1) {
+		int err = section.tag == NLB_STATE_MEMBER
+				  ? nlb_member_restore(&member, &section, now)
+				  : nlb_connections_restore(&member.filter, &section, now);
+
+		if (err && !is_broken)
+			abort();
+	}
+	state_writer_fini(&writer);
+	/* Who comes back announces itself; not to be counted among what is sent too often. */
+	sent_until_ns = 0;
+}
+
 static void check(void)
 {
 	char text[NLB_TROUBLE_BYTES];
@@ -251,7 +288,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	input.length -= HEAD_BYTES;
 	start(&cluster, take_byte(&input));
 	while (input.length > 0) {
-		switch (take_byte(&input) % 7) {
+		switch (take_byte(&input) % 8) {
 		case 0:
 			receive_raw(&input);
 			break;
@@ -267,6 +304,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			break;
 		case 5:
 			command(&input);
+			break;
+		case 6:
+			move(&input);
 			break;
 		default:
 			let_time_pass(&input);

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "nlb/nlb_saved_state.h"
+
 uint32_t sim_random(struct sim *sim, uint32_t below)
 {
 	sim->random = sim->random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
@@ -219,6 +221,59 @@ uint64_t sim_run_until_converged(struct sim *sim, uint64_t limit_ns)
 			return sim->now_ns - start;
 	} while (sim->now_ns - start < limit_ns);
 	return UINT64_MAX;
+}
+
+static void save(struct sim *sim, uint32_t i, struct state_writer *writer)
+{
+	struct sim_member *member = &sim->members[i];
+	uint32_t position = 0;
+
+	state_writer_init(writer);
+	nlb_member_save(&member->member, sim->now_ns, writer);
+	do
+		nlb_connections_save(&member->member.filter, sim->now_ns, 7, &position, writer);
+	while (position);
+	member->exists = false;
+}
+
+static bool restore(struct sim *sim, uint32_t i, const struct state_writer *writer)
+{
+	struct sim_member *member = &sim->members[i];
+	struct nlb_member_config config = member->member.config;
+	struct nlb_connections connections = plain_connections_init(&member->table, PLAIN_MAX);
+	struct state_reader reader, section;
+	bool is_good = state_writer_result(writer) == 0;
+
+	nlb_member_init(&member->member, &sim->cluster, &config, &connections);
+	state_reader_init(&reader, writer->bytes, writer->length);
+	while (is_good && state_next(&reader, &section) == 1)
+		is_good = section.tag == NLB_STATE_MEMBER
+				  ? nlb_member_restore(&member->member, &section, sim->now_ns) == 0
+				  : nlb_connections_restore(&member->member.filter, &section,
+							    sim->now_ns) == 0;
+	member->exists = true;
+	return is_good && reader.error == 0;
+}
+
+bool sim_move(struct sim *sim, uint32_t set, uint64_t rest_ns)
+{
+	struct state_writer writers[SIM_MEMBERS];
+	bool is_good = true;
+
+	for (uint32_t i = 0; i < SIM_MEMBERS; i++) {
+		if (!sim->members[i].exists)
+			set &= ~(UINT32_C(1) << i);
+		if (set >> i & 1)
+			save(sim, i, &writers[i]);
+	}
+	sim_run(sim, rest_ns);
+	for (uint32_t i = 0; i < SIM_MEMBERS; i++) {
+		if (!(set >> i & 1))
+			continue;
+		is_good &= restore(sim, i, &writers[i]);
+		state_writer_fini(&writers[i]);
+	}
+	return is_good;
 }
 
 uint32_t sim_packet(struct sim *sim, const struct nlb_packet *packet, uint32_t *who)

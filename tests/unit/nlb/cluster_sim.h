@@ -55,6 +55,9 @@ void sim_config(const struct sim *sim, uint32_t i, struct nlb_member_config *con
 void sim_start(struct sim *sim, uint32_t i);
 /* Its host is gone, with what was on its way from there. */
 void sim_kill(struct sim *sim, uint32_t i);
+/* The members in the set (bit i) go to other hosts, with their connections, and rest meanwhile.
+ * Returns whether all of them could be restored. */
+bool sim_move(struct sim *sim, uint32_t set, uint64_t rest_ns);
 /* Cuts, or joins, both ways between the members in the set (bit i) and the others. */
 void sim_partition(struct sim *sim, uint32_t set, bool is_cut);
 void sim_run(struct sim *sim, uint64_t ns);

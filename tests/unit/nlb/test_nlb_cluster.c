@@ -388,6 +388,37 @@ static void connections_stay_where_they_are_and_drains_end(void **state)
 	assert_true(drained > 10);
 }
 
+/* One after the other, then all at once; loss and all. */
+static void connections_survive_live_moves(void **state)
+{
+	uint32_t begun = 0;
+
+	(void)state;
+	for (uint64_t seed = 1; seed <= 8; seed++) {
+		memset(clients, 0, sizeof(clients));
+		sim_init(&sim, seed);
+		lose_some(20, 3);
+		start_all(3);
+		for (uint32_t round = 0; round < 100; round++) {
+			for (uint32_t c = 0; c < CLIENTS; c++)
+				talk(c);
+			sim_run(&sim, MS(100));
+			if (round % 10 == 9)
+				assert_true(sim_move(&sim,
+						     round % 20 == 9 ? 7 : 1u << round / 20 % 3,
+						     MS(10) * (1 + sim_random(&sim, 50))));
+		}
+		assert_true(sim_run_until_converged(&sim, SECONDS(30)) != UINT64_MAX);
+		assert_one_holder_each();
+		for (uint32_t i = 0; i < 3; i++) {
+			assert_int_equal(count_held(i, 0), 20);
+			begun += sim.members[i].table.count;
+		}
+		assert_int_equal(sim.two_holders_longest_ns, 0);
+	}
+	assert_true(begun > 100);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -400,6 +431,7 @@ int main(void)
 		cmocka_unit_test(chain_leaves_no_bucket_with_the_dead),
 		cmocka_unit_test(many_members_with_few_heartbeats_converge),
 		cmocka_unit_test(connections_stay_where_they_are_and_drains_end),
+		cmocka_unit_test(connections_survive_live_moves),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -38,6 +38,9 @@ enum exit_code vhd_cli_error(int rc, const char *message, struct cli_error *erro
 	case -ECANCELED:
 		code = EXIT_CANCELLED;
 		break;
+	case -ETIMEDOUT:
+		code = EXIT_TIMEOUT;
+		break;
 	case -EINVAL:
 	case -EFBIG:
 	case -ELOOP:

@@ -221,15 +221,15 @@ enum exit_code command_vhd_check(const struct command_context *context, struct c
 	struct vhd_error inner;
 	struct cli_error ignored;
 	enum exit_code code;
-	json_t *problem;
+	json_t *whole, *problem;
 	int rc = vhd_check(path, repair, &findings, &inner);
 
 	code = rc ? vhd_cli_error(rc, inner.message, error)
 		  : verdict(&findings, path, repair, error);
 	if (context->options->json) {
-		problem = code == EXIT_OK ? json_null()
-					  : json_incref(json_object_get(
-						    command_error_json(code, error), "error"));
+		whole = code == EXIT_OK ? NULL : command_error_json(code, error);
+		problem = whole ? json_incref(json_object_get(whole, "error")) : json_null();
+		json_decref(whole);
 		(void)command_print_json(context,
 					 json_pack("{so sb so so}", "path", text_json(path),
 						   "clean", (int)(code == EXIT_OK), "findings",

@@ -659,6 +659,7 @@ int vm_config_parse(const char *file, const char *text, size_t length, struct vm
 		vm_config_free(made);
 		return rc;
 	}
+	*message = '\0';
 	*config = made;
 	return 0;
 }

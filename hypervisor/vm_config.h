@@ -82,7 +82,8 @@ struct vm_config {
 /*
  * Reads and checks a VM's YAML file. Returns 0 (the caller frees with vm_config_free()), or -errno
  * with one line for the user in message: the file, the line where it is known, the key, what is
- * wrong, and what to do. -ENOENT and -EACCES speak of the file itself; -EINVAL of what it holds.
+ * wrong, and what to do; 0 leaves it empty. -ENOENT and -EACCES speak of the file itself; -EINVAL
+ * of what it holds.
  * Whether kernel and initrd exist is not checked here: that happens at start.
  */
 int vm_config_load(const char *path, struct vm_config **config, char *message,

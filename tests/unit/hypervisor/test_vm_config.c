@@ -29,10 +29,12 @@ struct bad_file {
 
 static void assert_good(const char *text, struct vm_config **config)
 {
-	char message[VM_CONFIG_MESSAGE_BYTES] = "";
+	char message[VM_CONFIG_MESSAGE_BYTES] = "what was there before";
 
 	if (vm_config_parse("vm0.yaml", text, strlen(text), config, message, sizeof(message)) != 0)
 		fail_msg("refused: %s", message);
+	/* vmwp would say it when the VM ends */
+	assert_string_equal(message, "");
 }
 
 static void assert_all_refused(const struct bad_file *files, size_t count)

@@ -356,8 +356,9 @@ static void on_tick(void *ctx)
 	++*(unsigned *)ctx;
 }
 
-/* A target that takes the connection and says nothing. */
-static int silent_target(char *url, size_t size)
+/* A target that takes the connection and says nothing. name: one that no other test has, since a
+ * LUN is this process's until its login has failed. */
+static int silent_target(const char *name, char *url, size_t size)
 {
 	struct sockaddr_in address = {
 		.sin_family = AF_INET,
@@ -369,14 +370,15 @@ static int silent_target(char *url, size_t size)
 	assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
 	assert_int_equal(listen(fd, 4), 0);
 	assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &length), 0);
-	snprintf(url, size, "iscsi://127.0.0.1:%u/iqn.2026-01.x:a/1", ntohs(address.sin_port));
+	snprintf(url, size, "iscsi://127.0.0.1:%u/iqn.2026-01.x:%s/1", ntohs(address.sin_port),
+		 name);
 	return fd;
 }
 
 static void a_disk_whose_storage_takes_its_time_does_not_hold_the_loop(void **state)
 {
 	char url[64], initiator[] = "iqn.2026-01.x:i";
-	int target = silent_target(url, sizeof(url));
+	int target = silent_target("a", url, sizeof(url));
 	const struct vm_disk_config hanging = {
 		.path = url, .is_url = true, .initiator = initiator, .lun = 1};
 	struct vm_disk_config good = {.format = DISK_FORMAT_RAW, .lun = 2};
@@ -413,7 +415,7 @@ static void a_disk_whose_storage_takes_its_time_does_not_hold_the_loop(void **st
 static void a_disk_that_nobody_asks_for_any_more_is_not_kept(void **state)
 {
 	char url[64], initiator[] = "iqn.2026-01.x:i";
-	int target = silent_target(url, sizeof(url));
+	int target = silent_target("b", url, sizeof(url));
 	const struct vm_disk_config hanging = {
 		.path = url, .is_url = true, .initiator = initiator, .lun = 1};
 	const struct vm_disk_config *added;

@@ -91,8 +91,8 @@ SOURCES := $(shell git ls-files '*.c' '*.h' 2>/dev/null || find . -name '*.[ch]'
 HEADERS := $(filter %.h,$(SOURCES))
 ALLPKGS  = $(sort $(foreach m,$(MODULES),$($(m)_PKGS)))
 ALLINC   = $(patsubst -I%,-isystem %,$(shell pkg-config --cflags $(ALLPKGS)))
-format: ; clang-format -i $(SOURCES)
-format-check: ; clang-format --dry-run --Werror $(SOURCES)
+format: ; $(Q)clang-format -i $(SOURCES)
+format-check: ; $(Q)clang-format --dry-run --Werror $(SOURCES)
 headers-check: ; $(Q)for h in $(HEADERS); do echo "#include \"$$h\"" | $(CC) -std=gnu11 -D_GNU_SOURCE -I. $(ALLINC) -fsyntax-only -x c - || exit 1; done
 # clang writes a fragment an object (-MJ); a build of its own, so that every object is compiled once for it.
 compile_commands.json:

@@ -27,15 +27,29 @@
 #define IPV6_AUTHENTICATION 51u
 #define IPV6_DESTINATION    60u
 
-/* An IP header, and what follows it. */
+/* An IP header, and what follows it; pointers into the bytes. */
 struct ip {
 	uint8_t family;
 	uint8_t protocol;
 	uint16_t fragment_offset; /* in units of eight bytes */
-	uint8_t source[16], destination[16];
+	const uint8_t *source, *destination;
 	const uint8_t *payload;
 	size_t length; /* of what there is of it */
 };
+
+/* What is told of a packet beside its addresses. */
+struct ports {
+	uint8_t protocol;
+	bool is_error;
+	uint8_t tcp_flags;
+	uint16_t client_port, server_port;
+	const uint8_t *client;
+};
+
+static size_t address_bytes(const struct ip *ip)
+{
+	return ip->family == 4 ? 4 : 16;
+}
 
 static int read_ipv4(const uint8_t *bytes, size_t length, struct ip *ip)
 {
@@ -52,10 +66,10 @@ static int read_ipv4(const uint8_t *bytes, size_t length, struct ip *ip)
 	*ip = (struct ip){.family = 4,
 			  .protocol = bytes[9],
 			  .fragment_offset = get_be16(bytes + 6) & FRAGMENT_OFFSET,
+			  .source = bytes + 12,
+			  .destination = bytes + 16,
 			  .payload = bytes + header,
 			  .length = total - header};
-	memcpy(ip->source, bytes + 12, 4);
-	memcpy(ip->destination, bytes + 16, 4);
 	return 0;
 }
 
@@ -103,14 +117,14 @@ static int read_ipv6(const uint8_t *bytes, size_t length, struct ip *ip)
 		payload = length - IPV6_BYTES;
 	*ip = (struct ip){.family = 6,
 			  .protocol = bytes[6],
+			  .source = bytes + 8,
+			  .destination = bytes + 24,
 			  .payload = bytes + IPV6_BYTES,
 			  .length = payload};
-	memcpy(ip->source, bytes + 8, 16);
-	memcpy(ip->destination, bytes + 24, 16);
 	return skip_extensions(ip);
 }
 
-static int read_tcp(const struct ip *ip, struct nlb_packet *packet)
+static int read_tcp(const struct ip *ip, struct ports *ports)
 {
 	/* The second fragment of one that was cut within the header would write the flags anew. */
 	if (ip->fragment_offset == 1)
@@ -119,20 +133,20 @@ static int read_tcp(const struct ip *ip, struct nlb_packet *packet)
 		return 0;
 	if (ip->length < TCP_FLAGS_END)
 		return -EPROTO;
-	packet->client_port = get_be16(ip->payload);
-	packet->server_port = get_be16(ip->payload + 2);
-	packet->tcp_flags = ip->payload[13];
+	ports->client_port = get_be16(ip->payload);
+	ports->server_port = get_be16(ip->payload + 2);
+	ports->tcp_flags = ip->payload[13];
 	return 0;
 }
 
-static int read_udp(const struct ip *ip, struct nlb_packet *packet)
+static int read_udp(const struct ip *ip, struct ports *ports)
 {
 	if (ip->fragment_offset)
 		return 0;
 	if (ip->length < UDP_BYTES)
 		return -EPROTO;
-	packet->client_port = get_be16(ip->payload);
-	packet->server_port = get_be16(ip->payload + 2);
+	ports->client_port = get_be16(ip->payload);
+	ports->server_port = get_be16(ip->payload + 2);
 	return 0;
 }
 
@@ -149,7 +163,7 @@ static bool is_icmp_error(const struct ip *ip)
 }
 
 /* The connection that an error is about; nothing where it quotes none that the cluster can have. */
-static void read_quoted(const struct ip *error, struct nlb_packet *packet)
+static void read_quoted(const struct ip *error, struct ports *ports)
 {
 	const uint8_t *bytes = error->payload + ICMP_BYTES;
 	size_t length = error->length - ICMP_BYTES;
@@ -159,19 +173,30 @@ static void read_quoted(const struct ip *error, struct nlb_packet *packet)
 
 	if (err || quoted.fragment_offset || quoted.length < PORTS_BYTES ||
 	    (quoted.protocol != NLB_IP_TCP && quoted.protocol != NLB_IP_UDP) ||
-	    memcmp(quoted.source, error->destination, sizeof(quoted.source)) != 0)
+	    memcmp(quoted.source, error->destination, address_bytes(error)) != 0)
 		return;
-	packet->is_error = true;
-	packet->protocol = quoted.protocol;
-	memcpy(packet->client, quoted.destination, sizeof(packet->client));
-	packet->server_port = get_be16(quoted.payload);
-	packet->client_port = get_be16(quoted.payload + 2);
+	*ports = (struct ports){.protocol = quoted.protocol,
+				.is_error = true,
+				.client = quoted.destination,
+				.server_port = get_be16(quoted.payload),
+				.client_port = get_be16(quoted.payload + 2)};
+}
+
+/* In two whole words, as it is read again at once. */
+static void put_address(uint8_t to[16], const uint8_t *from, uint8_t family)
+{
+	uint64_t words[2] = {0};
+
+	memcpy(words, from, family == 4 ? 4 : 8);
+	if (family == 6)
+		memcpy(words + 1, from + 8, 8);
+	memcpy(to, words, sizeof(words));
 }
 
 int nlb_packet_parse(uint16_t ether_type, const uint8_t *bytes, size_t length,
-		     struct nlb_packet *out)
+		     struct nlb_packet *packet)
 {
-	struct nlb_packet packet = {0};
+	struct ports ports;
 	struct ip ip;
 	int err;
 
@@ -183,18 +208,23 @@ int nlb_packet_parse(uint16_t ether_type, const uint8_t *bytes, size_t length,
 		return -ENOENT;
 	if (err)
 		return err;
-	packet.family = ip.family;
-	packet.protocol = ip.protocol;
-	packet.is_fragment = ip.fragment_offset != 0;
-	memcpy(packet.client, ip.source, sizeof(packet.client));
-	memcpy(packet.server, ip.destination, sizeof(packet.server));
+	ports = (struct ports){.protocol = ip.protocol, .client = ip.source};
 	if (ip.protocol == NLB_IP_TCP)
-		err = read_tcp(&ip, &packet);
+		err = read_tcp(&ip, &ports);
 	else if (ip.protocol == NLB_IP_UDP)
-		err = read_udp(&ip, &packet);
+		err = read_udp(&ip, &ports);
 	else if (is_icmp_error(&ip))
-		read_quoted(&ip, &packet);
-	if (!err)
-		*out = packet;
-	return err;
+		read_quoted(&ip, &ports);
+	if (err)
+		return err;
+	packet->family = ip.family;
+	packet->protocol = ports.protocol;
+	packet->is_fragment = ip.fragment_offset != 0;
+	packet->is_error = ports.is_error;
+	packet->tcp_flags = ports.tcp_flags;
+	packet->client_port = ports.client_port;
+	packet->server_port = ports.server_port;
+	put_address(packet->client, ports.client, ip.family);
+	put_address(packet->server, ip.destination, ip.family);
+	return 0;
 }

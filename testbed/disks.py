@@ -5,6 +5,7 @@ on this machine.
 """
 
 import json
+import os
 import re
 import shutil
 from dataclasses import dataclass, field
@@ -43,22 +44,42 @@ def create(host: Host, directory: str, name: str, kind: str, mib: int) -> Image:
 
 
 def check(host: Host, image: Image) -> list[str]:
-    """What lunar vhd check and qemu-img say is wrong with an image that no VM uses; empty: nothing."""
+    """
+    What lunar vhd check says is wrong with an image that no VM uses; empty: nothing. (qemu-img check knows no VHDs; what
+    qemu-img reads in them is contents().)
+    """
     if image.kind == "raw":
         return []
     done = host.run(f"lunar vhd check {image.path}", 120)
     return [f"lunar vhd check: exit {done.rc}: {done.out.strip()}"] if done.rc else []
 
 
-def contents(host: Host, image: Image, work: Path) -> Path:
+def check_copy(image: Image, work: Path) -> list[str]:
+    """What lunar vhd check says is wrong with the copy that contents() has left in work."""
+    if image.kind == "raw":
+        return []
+    try:
+        process.run([paths.BIN / "lunar", "vhd", "check", work / Path(image.path).name], 60)
+    except process.CommandFailed as failure:
+        return [str(failure)]
+    return []
+
+
+def contents(host: Host, image: Image, work: Path, local: Path | None = None) -> Path:
     """
     The image's bytes as qemu-img sees them (testbed/vhd.py, for a chain), as a raw file on this machine; the VM may run. (Its
-    disk holds still, or what is read is a mixture.)
+    disk holds still, or what is read is a mixture.) local: where this machine has the folder of the image, a share's.
     """
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     for file in image.files:
-        (work / Path(file).name).write_bytes(host.get(file))
+        name = Path(file).name
+        if local:
+            shutil.copy2(local / name, work)
+            continue
+        (work / name).write_bytes(host.get(file))
+        when = float(host.run(f"stat -c %Y {file}", check=True).out)  # a parent that is younger than its child is refused
+        os.utime(work / name, (when, when))
     first = work / Path(image.path).name
     if image.kind == "raw":
         return first

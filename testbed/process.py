@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """
 Child processes. Each one dies with the testbed (PR_SET_PDEATHSIG), so that even a killed testbed leaves nothing
-behind, and every wait has a deadline.
+behind, and every wait has a deadline: on a machine that has much else to do, LUNAR_PATIENCE times what is written.
 """
 
 import os
@@ -10,6 +10,8 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+
+PATIENCE = float(os.environ.get("LUNAR_PATIENCE", "1"))
 
 
 class CommandFailed(Exception):
@@ -45,6 +47,7 @@ def run(argv: Sequence[str | Path], seconds: float = 30.0, env: Mapping[str, str
         check: bool = True, **options: object) -> str:
     """Runs argv to its end and returns its output, stderr included. CommandFailed if it fails (unless check=False)."""
     words = list(map(str, argv))
+    seconds *= PATIENCE
     try:
         done = subprocess.run(words, stdin=options.pop("stdin", subprocess.DEVNULL), stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, timeout=seconds, env={**os.environ, **(env or {})}, **options)
@@ -63,6 +66,7 @@ def text(data: bytes) -> str:
 
 def wait_until(what: str, holds: Callable[[], object], seconds: float, pause: float = 0.05) -> object:
     """Calls holds() until it returns something true, and returns that. CommandFailed after seconds."""
+    seconds *= PATIENCE
     end = time.monotonic() + seconds
     while True:
         value = holds()

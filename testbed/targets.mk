@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # The targets that need more than a compiler: packages, the demonstration, all tests, fuzzing.
-.PHONY: deps demo test e2e fuzz bench bench-migrate bench-storage bench-switch soak-migrate soak-storage conformance
+.PHONY: deps demo test e2e fuzz bench bench-migrate bench-storage bench-switch soak-migrate soak-storage crash-storage conformance
 
 deps:
 	$(Q)testbed/deps
@@ -41,8 +41,13 @@ bench-switch: deps all
 # iscsi-test-cu and sg3-utils in a guest, on disks of several kinds; the last line is 'N passed, M failed, K not applicable'.
 conformance: deps all
 	$(Q)tests/conformance $(DISKS)
-# Verified I/O on every kind of disk for MINUTES, with resets, moves, a dying file server, and vmwp killed; the last line is
-# 'N rounds, M errors'.
+# Verified I/O on every kind of disk for MINUTES, with bus resets, moves, and crashes of a file server, of guests and of vmwp; the
+# last lines are 'N crashes; ...' and 'N rounds, M errors'. FAULTS="server vmwp ..." names what goes wrong, in order.
 soak-storage: MINUTES = 60
 soak-storage: deps all
-	$(Q)tests/soak-storage $(MINUTES)
+	$(Q)tests/soak-storage $(MINUTES) $(FAULTS)
+# The storage of a VM's process killed KILLS times in the midst of writes to every kind of image, without a guest and in minutes;
+# the last line is 'N crashes (...), M errors'.
+crash-storage: KILLS = 100
+crash-storage: all
+	$(Q)tests/crash-storage $(KILLS)

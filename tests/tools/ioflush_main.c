@@ -23,6 +23,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "tests/tools/batch.h"
 #include "tests/tools/block_pattern.h"
 #include "tests/tools/stop_signal.h"
 
@@ -43,15 +44,6 @@ struct flusher {
 	uint8_t *data[MAX_BATCH];
 };
 
-static uint64_t batch_block(const struct flusher *flusher, uint32_t number, uint32_t index)
-{
-	uint64_t value = flusher->seed ^ ((uint64_t)number << 32 | index);
-
-	value = (value ^ (value >> 30)) * 0xbf58476d1ce4e5b9ULL;
-	value = (value ^ (value >> 27)) * 0x94d049bb133111ebULL;
-	return (value ^ (value >> 31)) % flusher->blocks;
-}
-
 static int write_batch(struct flusher *flusher, uint32_t number)
 {
 	static struct iocb iocbs[MAX_BATCH];
@@ -61,7 +53,7 @@ static int write_batch(struct flusher *flusher, uint32_t number)
 
 	memset(iocbs, 0, sizeof(iocbs));
 	for (uint32_t i = 0; i < flusher->batch; i++) {
-		uint64_t block = batch_block(flusher, number, i);
+		uint64_t block = batch_block(flusher->seed, number, i, flusher->blocks);
 
 		block_fill(flusher->data[i], block, number);
 		iocbs[i].aio_lio_opcode = IOCB_CMD_PWRITE;
@@ -115,7 +107,7 @@ static int command_run(struct flusher *flusher, const char *device, uint32_t fro
 static bool has_written(const struct flusher *flusher, uint32_t number, uint64_t block)
 {
 	for (uint32_t i = 0; i < flusher->batch; i++)
-		if (batch_block(flusher, number, i) == block)
+		if (batch_block(flusher->seed, number, i, flusher->blocks) == block)
 			return true;
 	return false;
 }
@@ -150,7 +142,7 @@ static int command_check(struct flusher *flusher, const char *path, uint32_t flu
 	}
 	for (uint32_t number = 1; number <= flushed; number++)
 		for (uint32_t i = 0; i < flusher->batch; i++)
-			least[batch_block(flusher, number, i)] = number;
+			least[batch_block(flusher->seed, number, i, flusher->blocks)] = number;
 	for (uint64_t block = 0; block < flusher->blocks; block++) {
 		off_t offset = (off_t)(flusher->skipped_bytes + block * BLOCK_BYTES);
 		uint32_t found = GENERATION_WRONG;

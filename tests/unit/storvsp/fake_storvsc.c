@@ -260,7 +260,11 @@ void storvsc_connect(struct fake_storvsc *guest)
 {
 	struct vmbus_initiate_contact contact = {.version = VMBUS_VERSION_5_3};
 	struct vmbus_message_header request = {.type = VMBUS_REQUEST_OFFERS};
+	uint8_t *memory = guest_memory_region_at(guest->memory, 0)->hva;
 
+	/* A kernel that begins has fresh pages: what was signalled to the one before is forgotten.
+	 */
+	memset(memory + SIEFP_PAGE * GUEST_PAGE_SIZE, 0, STORVSC_VPS * GUEST_PAGE_SIZE);
 	contact.header.type = VMBUS_INITIATE_CONTACT;
 	contact.target.sint = VMBUS_SINT;
 	post(guest, &contact, sizeof(contact));

@@ -151,6 +151,31 @@ void nlb_filter_adopt(struct nlb_filter *filter, const struct nlb_packet *packet
 		connection->expires_ns = now_ns + left_ns;
 }
 
+void nlb_filter_refile(struct nlb_filter *filter)
+{
+	const struct nlb_connections *connections = &filter->connections;
+	struct nlb_connection *connection;
+	struct nlb_connection_key key;
+	uint32_t position = 0;
+
+	memset(filter->busy, 0, sizeof(filter->busy));
+	memset(filter->counts, 0, sizeof(filter->counts));
+	while ((connection = connections->ops->next(connections->ctx, &position, &key))) {
+		struct nlb_packet packet = {.family = key.family,
+					    .protocol = NLB_IP_TCP,
+					    .client_port = key.client_port,
+					    .server_port = key.server_port};
+		uint32_t table, bucket;
+
+		memcpy(packet.client, key.client, sizeof(packet.client));
+		bucket = nlb_filter_bucket(filter, &packet, &table);
+		connection->table = (uint8_t)table;
+		connection->bucket = (uint8_t)bucket;
+		filter->counts[table][bucket]++;
+		filter->busy[table] |= UINT64_C(1) << bucket;
+	}
+}
+
 void nlb_filter_forget(struct nlb_filter *filter)
 {
 	const struct nlb_connections *connections = &filter->connections;

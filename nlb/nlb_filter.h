@@ -70,6 +70,8 @@ void nlb_filter_expire(struct nlb_filter *filter, uint32_t count, uint64_t now_n
  * long it is to be remembered without a packet; no longer than a new one in its phase. */
 void nlb_filter_adopt(struct nlb_filter *filter, const struct nlb_packet *packet,
 		      enum nlb_phase phase, uint64_t left_ns, uint64_t now_ns);
+/* The cluster's rules have changed: files each connection anew. */
+void nlb_filter_refile(struct nlb_filter *filter);
 /* Forgets all. */
 void nlb_filter_forget(struct nlb_filter *filter);
 

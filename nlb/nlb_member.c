@@ -33,6 +33,11 @@ void nlb_member_init(struct nlb_member *member, const struct nlb_cluster *cluste
 
 /* ---- commands ---- */
 
+static void forget_peer(struct nlb_peer *peer)
+{
+	memset(peer, 0, sizeof(*peer));
+}
+
 static void listen_first(struct nlb_member *member, uint64_t now_ns)
 {
 	member->is_listening = true;
@@ -126,6 +131,25 @@ void nlb_member_set_shares(struct nlb_member *member, const struct nlb_member_co
 	nlb_settle(member, now_ns);
 }
 
+void nlb_member_set_rules(struct nlb_member *member, const struct nlb_cluster *cluster,
+			  const struct nlb_member_config *config, uint64_t now_ns)
+{
+	uint64_t digest = nlb_cluster_digest(cluster);
+
+	if (digest != member->digest) {
+		nlb_release_all(member); /* by the old rules: all tables that they have */
+		/* Who said that it has the new rules before we had them was not held to them. */
+		for (uint32_t i = 0; i < NLB_MAX_MEMBERS; i++)
+			if (member->peers[i].latest.digest == digest &&
+			    member->peers[i].latest.table_count != cluster->rule_count + 1)
+				forget_peer(&member->peers[i]);
+	}
+	member->digest = digest;
+	member->cluster = *cluster;
+	nlb_filter_refile(&member->filter);
+	nlb_member_set_shares(member, config, now_ns);
+}
+
 /* ---- heartbeats in ---- */
 
 static uint64_t settle_due(const struct nlb_member *member)
@@ -133,11 +157,6 @@ static uint64_t settle_due(const struct nlb_member *member)
 	return member->is_unsettled
 		       ? member->settled_ns + nlb_interval_ns(member) / SETTLES_AN_INTERVAL
 		       : UINT64_MAX;
-}
-
-static void forget_peer(struct nlb_peer *peer)
-{
-	memset(peer, 0, sizeof(*peer));
 }
 
 /* Two members bear our id: who was there first stays. */

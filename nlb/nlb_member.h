@@ -128,6 +128,11 @@ int nlb_member_resume(struct nlb_member *member);
 /* Changes its load weights and handling priorities; its id stays. config: checked. */
 void nlb_member_set_shares(struct nlb_member *member, const struct nlb_member_config *config,
 			   uint64_t now_ns);
+/* Changes the cluster's rules while it runs, as they are to be changed at each member in turn: it
+ * lets go of all that it holds until more members have the new rules than the old ones, and keeps
+ * its connections. cluster and config: checked; with the same first address and id as before. */
+void nlb_member_set_rules(struct nlb_member *member, const struct nlb_cluster *cluster,
+			  const struct nlb_member_config *config, uint64_t now_ns);
 
 /*
  * A heartbeat came in. Returns 0, or why it was left out: -EPROTO, -EPROTONOSUPPORT; -ENOENT: of

@@ -160,6 +160,7 @@ static void decide(struct input *input)
 static void command(struct input *input)
 {
 	struct nlb_member_config config = member.config;
+	struct nlb_cluster cluster = member.cluster;
 	uint8_t what = take_byte(input);
 
 	switch (what & 7) {
@@ -183,6 +184,8 @@ static void command(struct input *input)
 		break;
 	case 6:
 		nlb_member_announce(&member, now);
+		cluster.rules[what >> 6].affinity = NLB_AFFINITY_NONE; /* at least as sound */
+		nlb_member_set_rules(&member, &cluster, &config, now);
 		break;
 	default:
 		for (uint32_t i = 0; i < NLB_MAX_RULES; i++)

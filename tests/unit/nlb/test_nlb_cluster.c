@@ -419,6 +419,40 @@ static void connections_survive_live_moves(void **state)
 	assert_true(begun > 100);
 }
 
+/* Affinity and load of both shared rules, at one member after the other. */
+static void connections_survive_a_change_of_rules(void **state)
+{
+	(void)state;
+	for (uint64_t seed = 1; seed <= 8; seed++) {
+		memset(clients, 0, sizeof(clients));
+		sim_init(&sim, seed);
+		lose_some(20, 3);
+		start_all(3);
+		for (uint32_t round = 0; round < 160; round++) {
+			uint32_t i = round / 40 - 1;
+			struct nlb_member_config config;
+
+			for (uint32_t c = 0; c < CLIENTS; c++)
+				talk(c);
+			sim_run(&sim, MS(100));
+			if (round % 40 || !round)
+				continue;
+			sim_config(&sim, i, &config);
+			sim.cluster.rules[0].affinity = NLB_AFFINITY_NETWORK;
+			sim.cluster.rules[1].weighted = false;
+			config.shares[1] = 0;
+			nlb_member_set_rules(&sim.members[i].member, &sim.cluster, &config,
+					     sim.now_ns);
+		}
+		assert_true(sim_run_until_converged(&sim, SECONDS(30)) != UINT64_MAX);
+		assert_one_holder_each();
+		for (uint32_t i = 0; i < 3; i++) {
+			assert_int_equal(count_held(i, 1), 20);
+			assert_true(sim.members[i].member.filter.connection_count > 3);
+		}
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -432,6 +466,7 @@ int main(void)
 		cmocka_unit_test(many_members_with_few_heartbeats_converge),
 		cmocka_unit_test(connections_stay_where_they_are_and_drains_end),
 		cmocka_unit_test(connections_survive_live_moves),
+		cmocka_unit_test(connections_survive_a_change_of_rules),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

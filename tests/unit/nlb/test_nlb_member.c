@@ -466,6 +466,43 @@ static void members_with_other_rules_are_named_and_outvoted(void **state)
 	assert_int_equal(held(WEB), 30);
 }
 
+static void rules_change_while_it_runs(void **state)
+{
+	struct nlb_member_config config = {.id = US, .shares = {[0] = US}};
+	struct nlb_heartbeat *peer;
+	uint64_t busy;
+
+	(void)state;
+	make_lone_member();
+	send_tcp(80, NLB_TCP_SYN, NLB_ACCEPT);
+	send_tcp(25, NLB_TCP_SYN, NLB_ACCEPT);
+	busy = member.filter.busy[MAIL];
+	peer = make_peer(1);
+	agree(peer);
+	assert_int_equal(held(WEB), 30);
+	/* Without the rule for port 80, which is the default table's then. */
+	cluster.rules[0] = cluster.rules[1];
+	cluster.rule_count = 1;
+	nlb_member_set_rules(&member, &cluster, &config, now);
+	assert_int_equal(held(0) + held(1) + held(2), 0);
+	assert_int_equal(member.filter.connection_count, 2);
+	assert_true(member.filter.busy[0] == busy);
+	assert_int_equal(__builtin_popcountll(member.filter.busy[1]), 1);
+	assert_true(member.filter.busy[2] == 0);
+	send_tcp(80, NLB_TCP_ACK, NLB_ACCEPT);
+	run(SECOND);
+	assert_int_equal(nlb_member_mismatched(&member), 1);
+	/* The other one has them now, too. */
+	peer->revision++;
+	peer->digest = nlb_cluster_digest(&cluster);
+	peer->table_count = 2;
+	peer->tables[0].share = 9;
+	agree(peer);
+	assert_int_equal(held(0), 60);
+	assert_int_equal(held(1), 0);
+	assert_int_equal(nlb_member_mismatched(&member), 0);
+}
+
 static void newcomers_with_other_rules_do_not_outvote(void **state)
 {
 	struct nlb_heartbeat *peer;
@@ -627,6 +664,7 @@ int main(void)
 		cmocka_unit_test(silent_member_is_lost_after_five_misses),
 		cmocka_unit_test(weights_and_priorities_change_while_it_runs),
 		cmocka_unit_test(members_with_other_rules_are_named_and_outvoted),
+		cmocka_unit_test(rules_change_while_it_runs),
 		cmocka_unit_test(newcomers_with_other_rules_do_not_outvote),
 		cmocka_unit_test(later_one_of_two_with_one_id_stands_aside),
 		cmocka_unit_test(second_instance_of_a_peer_waits_for_the_first_to_go),

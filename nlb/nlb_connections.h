@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The table in which a member's filter remembers TCP connections, so that they stay with the member
- * when their bucket goes to another one. The table itself is handed in: netvspd's is a hash of
- * DPDK, tests have a plain array. One table a member; the filter's thread makes all calls.
+ * when their bucket goes to another one. The table itself is handed in, since a data path wants a
+ * hash of its own, and tests a plain array. One table a member; the filter's thread makes all
+ * calls.
  */
 #ifndef LUNAR_NLB_NLB_CONNECTIONS_H
 #define LUNAR_NLB_NLB_CONNECTIONS_H

@@ -22,10 +22,10 @@
  *    heartbeat of the other: within an interval, and one more for each heartbeat that is lost.
  *  - Two members of which only one hears the other: the one that hears lets go, when the other says
  *    that it has lost it, or has not found it for as long as it takes to be lost.
- *  - Members that have not agreed for six times the time to be lost (33 s) go on alone, each by
- * what it knows, so that no bucket stays with a dead member where some do not hear all of the
- * others, or somebody sends what keeps them from agreeing. Two may then hold the same bucket, as
- * after a cut, until the next heartbeat.
+ *  - Members that have not agreed for six times the time to be lost (33 s) go on alone, each by its
+ *    own knowledge: so no bucket stays with a dead member where some do not hear all of the others,
+ *    or somebody sends what keeps them from agreeing. Two may then hold the same bucket, as after a
+ *    cut, until the next heartbeat.
  *
  * A member that starts listens first for as long as it takes to be lost. A bucket that moves has no
  * holder between the two heartbeats: TCP clients repeat their SYN.

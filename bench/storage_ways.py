@@ -52,6 +52,9 @@ JOBS = [
     Job(65536, False, 50, 8),
     *(Job(1 << 20, False, reads, 4) for reads in (100, 0, 50)),
 ]
+# Where there is little time: what the plot shows, and one mixed.
+FEW_JOBS = [job for job in JOBS if (job.block, job.depth) in ((4096, 1), (4096, 32), (65536, 8), (1 << 20, 4))
+            and (job.reads in (100, 0) or job.depth == 32)]
 
 
 class Cpu:

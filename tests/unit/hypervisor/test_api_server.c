@@ -613,16 +613,16 @@ static void others_are_answered_while_a_disk_takes_its_time(void **state)
 	int slow = client_connect(f);
 	const char *body;
 
-	f->later = 100;
+	f->later = UINT32_MAX;
 	add_send(slow);
 	await_asked(f, 1);
 	assert_int_equal(put(f, "/api/v1/vm/reboot", "", &body), 202);
 	assert_int_equal(f->reboots, 1);
-	assert_in_range(f->asked, 1, 99);
+	run_loop(f, 2000);
+	f->later = f->asked;
 	assert_true(client_read_all(f, slow, 20000) > 0);
 	assert_memory_equal(f->answer, "HTTP/1.1 200", 12);
 	assert_non_null(strstr(f->answer, "\"id\":\"0:3\""));
-	assert_int_equal(f->asked, 101);
 	close(slow);
 }
 

@@ -6,7 +6,7 @@ hypervisor_SRCS := acpi_tables.c api_migration.c api_server.c boot_linux.c bzima
 	vsp_device.c vsp_link.c vsp_move.c vsp_query.c yaml_outline.c
 hypervisor_SRCS += tls_files.c tls_files_inspect.c
 hypervisor_SRCS += api_vlan.c vm_definition.c vm_redefine.c vm_vlan.c
-hypervisor_SRCS += api_disks.c engine_bus.c vm_config_disks.c vm_definition_disks.c vm_disks.c vm_report_disks.c vm_storage.c vm_storage_change.c vm_storage_flush.c vm_storage_open.c vm_storage_state.c
+hypervisor_SRCS += api_disks.c engine_bus.c vm_config_disks.c vm_definition_disks.c vm_disks.c vm_report_disks.c vm_storage.c vm_storage_change.c vm_storage_flush.c vm_storage_open.c vm_storage_size.c vm_storage_state.c
 hypervisor_SRCS += vsp_recover.c vm_check.c vm_move.c vm_worker.c vmwp.c
 hypervisor_DEPS := base vmbus ic storvsp vlan
 hypervisor_PKGS := libcyaml yaml-0.1 libmicrohttpd jansson gnutls liblz4 libzstd

@@ -344,6 +344,8 @@ int vm_storage_drain(struct vm_storage *storage, bool for_good, uint32_t deadlin
 	if (!storage)
 		return 0;
 	drain_begin(storage);
+	if (!storage_growths_wait(storage, deadline_ms, &disk))
+		return drain_fail(disk, error);
 	for (uint32_t i = 0; i < VM_MAX_CONTROLLERS; i++) {
 		struct storvsp_controller *controller = storage->controllers[i].controller;
 
@@ -358,9 +360,12 @@ int vm_storage_drain(struct vm_storage *storage, bool for_good, uint32_t deadlin
 
 void vm_storage_detach(struct vm_storage *storage)
 {
+	const struct storage_disk *disk;
+
 	if (!storage || !storage->attached)
 		return;
 	drain_begin(storage);
+	(void)storage_growths_wait(storage, UINT32_MAX, &disk);
 	for (uint32_t i = 0; i < VM_MAX_CONTROLLERS; i++) {
 		storvsp_controller_destroy(storage->controllers[i].controller);
 		storage->controllers[i].controller = NULL;

@@ -91,9 +91,9 @@ int vm_storage_remove(struct vm_storage *storage, uint32_t controller, uint32_t 
 int vm_storage_change_medium(struct vm_storage *storage, uint32_t controller, uint32_t lun,
 			     const char *path, struct vm_error *error);
 /* Looks at a disk's size again, and tells the guest where it has changed; bytes: makes it so large
- * first (0: only looks); a VHD once
- * the commands under way have ended, its state being VM_DISK_CHANGING until then. Blocks.
- * EXIT_NOT_FOUND, EXIT_CONFIG (it would shrink), EXIT_NO_DISK. */
+ * first (0: only looks). Where that takes its time, and of a VHD, it goes on by itself, the disk's
+ * state being VM_DISK_CHANGING; what goes wrong then is in the log. A VHD's commands wait
+ * meanwhile. EXIT_NOT_FOUND, EXIT_CONFIG (it would shrink), EXIT_NO_DISK. */
 int vm_storage_resize(struct vm_storage *storage, uint32_t controller, uint32_t lun, uint64_t bytes,
 		      uint64_t *size_bytes, struct vm_error *error);
 

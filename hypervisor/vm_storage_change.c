@@ -1,26 +1,20 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Disks that come, go, grow, and change their medium while the guest runs. What the guest has under
- * way on a disk ends first; until then the disk's state says what it waits for.
+ * Disks that come, go, and change their medium while the guest runs. What the guest has under way
+ * on a disk ends first; until then the disk's state says what it waits for.
  */
 #include "hypervisor/vm_storage_internal.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/event_loop.h"
 #include "base/log.h"
-#include "storvsp/disk_vhd.h"
-#include "storvsp/slow_call.h"
 
 #define LOG_COMPONENT "storage"
 
 #define EJECT_LOOK_MS 500
-#define SIZE_GRANULE  UINT64_C(4096)
-#define GROW_MS	      5000
 #define ENDING	      "the guest has come to an end, and its disks are waited for"
 
 static struct storage_controller *controller_of(const struct storage_disk *disk)
@@ -28,9 +22,8 @@ static struct storage_controller *controller_of(const struct storage_disk *disk)
 	return &disk->storage->controllers[disk->config.controller];
 }
 
-/* A disk that is there, and of which nothing is being changed. */
-static struct storage_disk *disk_get(const struct vm_storage *storage, uint32_t controller,
-				     uint32_t lun, struct vm_error *error)
+struct storage_disk *storage_get(const struct vm_storage *storage, uint32_t controller,
+				 uint32_t lun, struct vm_error *error)
 {
 	struct storage_disk *disk = storage_find(storage, controller, lun);
 
@@ -154,7 +147,7 @@ static void on_removed(void *ctx, uint32_t lun)
 int vm_storage_remove(struct vm_storage *storage, uint32_t controller, uint32_t lun,
 		      struct vm_error *error)
 {
-	struct storage_disk *disk = disk_get(storage, controller, lun, error);
+	struct storage_disk *disk = storage_get(storage, controller, lun, error);
 	int result;
 
 	if (!disk)
@@ -228,7 +221,7 @@ static int medium_begin(struct storage_disk *disk, struct disk *next, char *path
 int vm_storage_change_medium(struct vm_storage *storage, uint32_t controller, uint32_t lun,
 			     const char *path, struct vm_error *error)
 {
-	struct storage_disk *disk = disk_get(storage, controller, lun, error);
+	struct storage_disk *disk = storage_get(storage, controller, lun, error);
 	struct vm_disk_config config;
 	struct disk *next = NULL;
 	char *copy = NULL;
@@ -293,167 +286,16 @@ void storage_ejects_watch(struct vm_storage *storage)
 		storage->eject_timer = NULL; /* short of memory: no eject from within the guest */
 }
 
-static void size_change(struct storage_disk *disk);
-
 void storage_changes_settle(struct vm_storage *storage)
 {
 	for (size_t i = storage->disk_count; i-- > 0;) {
 		struct storage_disk *disk = storage->disks[i];
 
 		if (disk->state == VM_DISK_CHANGING && disk->grow_bytes)
-			size_change(disk);
+			storage_size_settle(disk);
 		else if (disk->state == VM_DISK_CHANGING)
 			medium_swap(disk);
 		else if (disk->state == VM_DISK_REMOVING)
 			disk_leave(disk);
 	}
-}
-
-/* ---- size ---- */
-
-/* A file on a share, which may hang: see slow_call.h. */
-struct file_growth {
-	uint64_t bytes;
-	int result; /* -EOPNOTSUPP: it is no file */
-	char path[];
-};
-
-static void file_grow_now(void *job)
-{
-	struct file_growth *growth = job;
-	struct stat status;
-
-	if (stat(growth->path, &status) < 0 || !S_ISREG(status.st_mode))
-		growth->result = -EOPNOTSUPP;
-	else if (truncate(growth->path, (off_t)growth->bytes) < 0)
-		growth->result = -errno;
-}
-
-static int file_grow(const char *path, uint64_t bytes)
-{
-	size_t length = strlen(path) + 1;
-	struct file_growth *growth = calloc(1, sizeof(*growth) + length);
-	int result;
-
-	if (!growth)
-		return -ENOMEM;
-	growth->bytes = bytes;
-	memcpy(growth->path, path, length);
-	result = slow_call(file_grow_now, free, growth, GROW_MS);
-	if (result == -ETIMEDOUT)
-		return result; /* the job frees itself */
-	result = result ? result : growth->result;
-	free(growth);
-	return result;
-}
-
-static int image_grow(const struct storage_disk *disk, uint64_t bytes, struct vm_error *error)
-{
-	const struct vm_disk_config *config = &disk->config;
-	int result = -EOPNOTSUPP;
-
-	if (bytes % SIZE_GRANULE)
-		return vm_error_set(error, EXIT_CONFIG, -EINVAL,
-				    "a size has to be a multiple of 4096 bytes");
-	if (bytes < disk->info.size_bytes)
-		return vm_error_set(error, EXIT_CONFIG, -EINVAL,
-				    "disk %u:%u has %llu bytes already; it can only grow",
-				    config->controller, config->lun,
-				    (unsigned long long)disk->info.size_bytes);
-	if (!config->read_only && strcmp(disk->info.kind, "raw") == 0)
-		result = file_grow(config->path, bytes);
-	if (result == -EOPNOTSUPP)
-		return vm_error_set(error, EXIT_CONFIG, -EOPNOTSUPP,
-				    "disk %u:%u (%s) is not made larger from here; do that where "
-				    "it is kept, then give no size",
-				    config->controller, config->lun, disk->info.kind);
-	return result ? storage_explain(config, result, "", error) : 0;
-}
-
-/* Tells the guest where the size is another one now. */
-static void size_tell(struct storage_disk *disk, uint64_t before)
-{
-	disk_get_info(disk->disk, &disk->info);
-	if (disk->info.size_bytes == before)
-		return;
-	log_info("%s: disk %u:%u has %llu bytes now, had %llu", disk->storage->vm_name,
-		 disk->config.controller, disk->config.lun,
-		 (unsigned long long)disk->info.size_bytes, (unsigned long long)before);
-	scsi_unit_capacity_changed(disk->unit);
-	if (controller_of(disk)->controller)
-		storvsp_controller_rescan(controller_of(disk)->controller);
-}
-
-/* A VHD gets larger. No command is under way. */
-static void size_change(struct storage_disk *disk)
-{
-	char message[DISK_MESSAGE_BYTES] = "";
-	uint64_t before = disk->info.size_bytes, bytes = disk->grow_bytes;
-	int result;
-
-	disk->grow_bytes = 0;
-	disk->state = VM_DISK_READY;
-	result = disk_vhd_resize(disk->disk, bytes, message, sizeof(message));
-	if (result)
-		log_error("%s: disk %u:%u stays as large as it is: %s", disk->storage->vm_name,
-			  disk->config.controller, disk->config.lun, message);
-	size_tell(disk, before);
-}
-
-static void on_quiet_to_grow(void *ctx, uint32_t lun)
-{
-	(void)lun;
-	size_change(ctx);
-}
-
-static int vhd_grow_begin(struct storage_disk *disk, uint64_t bytes, struct vm_error *error)
-{
-	int result;
-
-	if (disk->config.read_only || bytes < disk->info.size_bytes || bytes % SIZE_GRANULE)
-		return vm_error_set(error, EXIT_CONFIG, -EINVAL,
-				    "disk %u:%u can only be made larger, to a multiple of 4096 "
-				    "bytes, where it is not read-only",
-				    disk->config.controller, disk->config.lun);
-	disk->grow_bytes = bytes;
-	disk->state = VM_DISK_CHANGING;
-	if (!disk->storage->attached) {
-		size_change(disk);
-		return 0;
-	}
-	result = storvsp_controller_quiesce_unit(controller_of(disk)->controller, disk->config.lun,
-						 on_quiet_to_grow, disk);
-	if (!result)
-		return 0;
-	disk->grow_bytes = 0;
-	disk->state = VM_DISK_READY;
-	return storage_explain(&disk->config, result, "", error);
-}
-
-int vm_storage_resize(struct vm_storage *storage, uint32_t controller, uint32_t lun, uint64_t bytes,
-		      uint64_t *size_bytes, struct vm_error *error)
-{
-	struct storage_disk *disk = disk_get(storage, controller, lun, error);
-	uint64_t before;
-	int result;
-
-	if (!disk)
-		return -ENOENT;
-	if (!disk->disk)
-		return vm_error_set(error, EXIT_STATE, -ENOMEDIUM, "disk %u:%u has no medium",
-				    controller, lun);
-	disk_get_info(disk->disk, &disk->info);
-	before = disk->info.size_bytes;
-	*size_bytes = before;
-	if (bytes && bytes != before && strncmp(disk->info.kind, "vhd", 3) == 0)
-		return vhd_grow_begin(disk, bytes, error);
-	result = bytes ? image_grow(disk, bytes, error) : 0;
-	if (result)
-		return result;
-	result = disk_refresh(disk->disk);
-	if (result)
-		return storage_explain(&disk->config, result, "", error);
-	size_tell(disk, before);
-	*size_bytes = disk->info.size_bytes;
-	return 0;
 }

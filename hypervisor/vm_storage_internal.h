@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Shared by the parts of a VM's storage: what there is (vm_storage.c), changes while the guest runs
- * (vm_storage_change.c), images that take their time (vm_storage_open.c), saved state and moves
- * (vm_storage_state.c), and the flush that belongs to a pause (vm_storage_flush.c).
+ * (vm_storage_change.c, vm_storage_size.c), images that take their time (vm_storage_open.c), saved
+ * state and moves (vm_storage_state.c), and the flush that belongs to a pause (vm_storage_flush.c).
  */
 #ifndef LUNAR_HYPERVISOR_VM_STORAGE_INTERNAL_H
 #define LUNAR_HYPERVISOR_VM_STORAGE_INTERNAL_H
@@ -14,18 +14,20 @@
 #include "storvsp/scsi.h"
 
 struct storage_flush;
+struct storage_growth;
 struct storage_opening;
 
 struct storage_disk {
 	struct vm_storage *storage;
 	struct vm_disk_config config;
 	enum vm_disk_state state;
-	struct disk *disk;     /* NULL: an empty DVD drive */
-	struct disk_info info; /* as of the last look at an open disk */
-	bool held;	       /* neither released nor deferred */
-	bool confined;	       /* the images' parents are */
-	struct disk *next;     /* VM_DISK_CHANGING: the medium to come */
-	uint64_t grow_bytes;   /* VM_DISK_CHANGING: the size to come; 0: a medium */
+	struct disk *disk;	       /* NULL: an empty DVD drive */
+	struct disk_info info;	       /* as of the last look at an open disk */
+	bool held;		       /* neither released nor deferred */
+	bool confined;		       /* the images' parents are */
+	struct disk *next;	       /* VM_DISK_CHANGING: the medium to come */
+	uint64_t grow_bytes;	       /* VM_DISK_CHANGING: the size to come, once it is quiet */
+	struct storage_growth *growth; /* VM_DISK_CHANGING: under way; NULL: none */
 	struct scsi_unit *unit;
 	bool restored; /* a state has told of it */
 	bool expected; /* a restored VM had one like this */
@@ -99,10 +101,24 @@ int storage_disk_show(struct storage_disk *disk);
 
 /* ---- vm_storage_change.c ---- */
 
+/* A disk that is there, and of which nothing is being changed; NULL with *error. */
+struct storage_disk *storage_get(const struct vm_storage *storage, uint32_t controller,
+				 uint32_t lun, struct vm_error *error);
+
 /* Ends what waited for commands to end, where no command can be under way: detached. */
 void storage_changes_settle(struct vm_storage *storage);
 /* Looks for eject wishes from now on, where there is a DVD drive. */
 void storage_ejects_watch(struct vm_storage *storage);
+
+/* ---- vm_storage_size.c ---- */
+
+/* Waits for disks that are getting larger, deadline_ms at most; false: *disk still is. */
+bool storage_growths_wait(struct vm_storage *storage, uint32_t deadline_ms,
+			  const struct storage_disk **disk);
+/* Whether a disk is getting larger: it cannot be flushed. */
+bool storage_grows(const struct vm_storage *storage);
+/* Detached: makes it as large as it is to be. */
+void storage_size_settle(struct storage_disk *disk);
 
 /* ---- vm_storage_open.c ---- */
 

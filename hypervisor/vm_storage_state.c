@@ -62,8 +62,8 @@ static void controller_said(struct vm_storage *storage)
 
 	if (--pause->pending || !pause->wanted)
 		return;
-	status =
-		pause->status ? pause->status : storage_flush_start(storage, false, on_all_flushed);
+	status = pause->status ? pause->status : storage_grows(storage) ? -EBUSY : 0;
+	status = status ? status : storage_flush_start(storage, false, on_all_flushed);
 	if (status)
 		pause_end(storage, status);
 }

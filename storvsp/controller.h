@@ -55,6 +55,11 @@ void storvsp_controller_rescan(struct storvsp_controller *controller);
 int storvsp_controller_quiesce_unit(struct storvsp_controller *controller, uint32_t lun,
 				    void (*fn)(void *ctx, uint32_t lun), void *ctx);
 
+/* From within that fn, for a change that goes on: the unit stays quiet after it, until
+ * storvsp_controller_go_on(). The caller sees to that before the controller is drained. */
+void storvsp_controller_keep_quiet(struct storvsp_controller *controller, uint32_t lun);
+void storvsp_controller_go_on(struct storvsp_controller *controller, uint32_t lun);
+
 struct storvsp_unit_stats {
 	uint64_t reads, writes, others, errors;
 	uint64_t read_bytes, written_bytes;

@@ -54,6 +54,7 @@ struct storvsp_controller {
 	struct storvsp_channel *channels[CONTROLLER_MAX_CHANNELS];
 	LIST_HEAD(, controller_operation) operations;
 	uint64_t leaving; /* a bit for each LUN that is being removed */
+	uint64_t kept;	  /* likewise: that stays quiet */
 	uint64_t resets;
 	bool scanning;	    /* the guest's driver is far enough to be told of changes */
 	bool rescan_wanted; /* it is to be told once it is */

@@ -111,15 +111,26 @@ int storvsp_controller_remove_unit(struct storvsp_controller *controller, uint32
 	return 0;
 }
 
+void storvsp_controller_keep_quiet(struct storvsp_controller *controller, uint32_t lun)
+{
+	controller->kept |= lun_bit(lun);
+}
+
+void storvsp_controller_go_on(struct storvsp_controller *controller, uint32_t lun)
+{
+	controller->kept &= ~lun_bit(lun);
+	atomic_fetch_and_explicit(&controller->held, ~lun_bit(lun), memory_order_release);
+	controller_wake_all(controller);
+}
+
 static void quiesce_finished(struct controller_operation *operation)
 {
 	struct storvsp_controller *controller = operation->controller;
 
 	if (!controller->destroying)
 		operation->unit_fn(operation->ctx, operation->lun);
-	atomic_fetch_and_explicit(&controller->held, ~lun_bit(operation->lun),
-				  memory_order_release);
-	controller_wake_all(controller);
+	if (!(controller->kept & lun_bit(operation->lun)))
+		storvsp_controller_go_on(controller, operation->lun);
 }
 
 int storvsp_controller_quiesce_unit(struct storvsp_controller *controller, uint32_t lun,

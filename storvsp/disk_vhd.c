@@ -47,13 +47,14 @@ static void fill_info(struct vhd_disk *disk)
 	const struct vhd_link *link = disk->layers[0].link;
 	const struct vhd_footer *footer = &link->image.footer;
 	struct vhd_file_facts facts = {0};
+	struct disk_info info;
 	bool flex = false;
 
 	(void)link->file->ops->get_facts(link->file, &facts);
 	if (footer->type == VHD_FIXED)
 		flex = is_flex(link, &facts);
 	disk->keep_space = footer->type == VHD_FIXED && !flex;
-	disk->info = (struct disk_info){
+	info = (struct disk_info){
 		.size_bytes = footer->size_bytes,
 		.block_bytes = VHD_SECTOR_BYTES,
 		.physical_block_bytes = PHYSICAL_BYTES,
@@ -64,16 +65,19 @@ static void fill_info(struct vhd_disk *disk)
 		.kind = "vhd-fixed",
 	};
 	if (footer->type == VHD_DYNAMIC)
-		disk->info.kind = "vhd-dynamic";
+		info.kind = "vhd-dynamic";
 	else if (footer->type == VHD_DIFFERENCING)
-		disk->info.kind = "vhd-differencing";
+		info.kind = "vhd-differencing";
 	else if (flex)
-		disk->info.kind = "vhd-flex";
+		info.kind = "vhd-flex";
 	if (!disk->keep_space && !read_only) {
-		disk->info.unmap_granularity_bytes = PHYSICAL_BYTES;
-		disk->info.unmap_zeroes = true;
+		info.unmap_granularity_bytes = PHYSICAL_BYTES;
+		info.unmap_zeroes = true;
 	}
-	memcpy(disk->info.id, footer->id, sizeof(disk->info.id));
+	memcpy(info.id, footer->id, sizeof(info.id));
+	pthread_mutex_lock(&disk->lock);
+	disk->info = info;
+	pthread_mutex_unlock(&disk->lock);
 }
 
 /* ---- layers ---- */
@@ -432,9 +436,7 @@ int disk_vhd_resize(struct disk *base, uint64_t size_bytes, char *message, size_
 		vhd_chain_fini(&chain);
 		return rc;
 	}
-	pthread_mutex_lock(&disk->lock);
 	retaken = take_chain(disk, &chain, false, &error);
-	pthread_mutex_unlock(&disk->lock);
 	return retaken ? tell(&error, retaken, message, message_bytes) : rc;
 }
 

@@ -19,6 +19,7 @@
 #include "base/event_loop.h"
 #include "hypervisor/engine.h"
 #include "hypervisor/vm_storage_internal.h"
+#include "storvsp/vhd_create.h"
 #include "tests/unit/storvsp/fake_storvsc.h"
 #include "vmbus/guest_memory.h"
 
@@ -554,6 +555,7 @@ static struct {
 	struct disk *real; /* in whose place it is */
 	_Atomic(struct disk_request *) request;
 	struct io_post post;
+	atomic_bool refresh_ends;
 	bool closed;
 } slow;
 
@@ -561,6 +563,14 @@ static void slow_get_info(struct disk *disk, struct disk_info *info)
 {
 	(void)disk;
 	*info = (struct disk_info){.size_bytes = IMAGE_BYTES, .block_bytes = BLOCK, .kind = "raw"};
+}
+
+static int slow_refresh(struct disk *disk)
+{
+	(void)disk;
+	while (!atomic_load(&slow.refresh_ends))
+		usleep(1000);
+	return 0;
 }
 
 static void slow_submit(struct disk *disk, struct disk_request *request)
@@ -586,7 +596,8 @@ static void on_slow_end(struct io_post *post)
 /* The VM's disk is slow from now on. */
 static void slow_use(void (*submit)(struct disk *disk, struct disk_request *request))
 {
-	static struct disk_ops ops = {.get_info = slow_get_info, .close = slow_close};
+	static struct disk_ops ops = {
+		.get_info = slow_get_info, .refresh = slow_refresh, .close = slow_close};
 	struct storage_disk *disk = f.storage->disks[0];
 	const struct scsi_unit_config unit = {.kind = SCSI_DISK, .disk = &slow.disk};
 
@@ -664,6 +675,90 @@ static void a_flush_that_the_kernel_refuses_ends_the_pause(void **state)
 	assert_true(f.pause_status < 0);
 	assert_null(f.storage->flush);
 	disk_close(slow.real);
+}
+
+/* ---- a disk that takes its time to get larger ---- */
+
+static bool await_ready(const struct storage_disk *disk)
+{
+	for (int i = 0; i < STORVSC_DEFAULT_PATIENCE && disk->state != VM_DISK_READY; i++)
+		storvsc_run(&f.guest, 1);
+	return disk->state == VM_DISK_READY;
+}
+
+static void a_disk_whose_size_takes_its_time_does_not_hold_the_loop(void **state)
+{
+	uint64_t began_ns = monotonic_ns(), size;
+	struct storage_disk *disk;
+
+	(void)state;
+	slow_use(slow_submit);
+	disk = f.storage->disks[0];
+	assert_int_equal(vm_storage_resize(f.storage, 0, 0, 0, &size, &f.error), 0);
+	assert_true(monotonic_ns() - began_ns < NS_PER_SEC);
+	assert_int_equal(disk->state, VM_DISK_CHANGING);
+	assert_int_not_equal(vm_storage_remove(f.storage, 0, 0, &f.error), 0);
+	assert_int_equal(f.error.code, EXIT_STATE);
+	f.paused = 0;
+	vm_storage_pause(f.storage, PAUSE_MS, on_paused, NULL);
+	assert_true(storvsc_wait(&f.guest, &f.paused, 1, STORVSC_DEFAULT_PATIENCE));
+	assert_int_equal(f.pause_status, -EBUSY);
+	assert_int_equal(vm_storage_drain(f.storage, true, 20, &f.error), -ETIMEDOUT);
+	assert_non_null(strstr(f.error.message, f.path));
+	atomic_store(&slow.refresh_ends, true);
+	assert_true(await_ready(disk));
+	assert_int_equal(vm_storage_drain(f.storage, true, PAUSE_MS, &f.error), 0);
+	vm_storage_detach(f.storage);
+	disk_close(slow.real);
+}
+
+static void vhd_make(const char *path)
+{
+	const struct vhd_file_options options = {.write = true, .create = true};
+	struct vhd_new new = {.type = VHD_DYNAMIC, .size_bytes = IMAGE_BYTES, .timestamp = 1};
+	struct vhd_error error;
+	struct vhd_file *file;
+
+	assert_int_equal(vhd_new_id(new.id), 0);
+	assert_int_equal(vhd_file_open(path, &options, &file, &error), 0);
+	assert_int_equal(vhd_write_new(file, &new, &error), 0);
+	vhd_file_close(file);
+}
+
+static void a_vhd_gets_larger_while_its_guest_writes(void **state)
+{
+	const uint64_t bytes = 64 * (uint64_t)IMAGE_BYTES;
+	struct storage_disk *disk;
+	char path[72];
+	uint64_t size;
+
+	(void)state;
+	snprintf(path, sizeof(path), "%s.vhd", f.path);
+	vhd_make(path);
+	f.config.disks[0].path = path;
+	f.config.disks[0].format = DISK_FORMAT_VHD;
+	storage_make_again();
+	disk = f.storage->disks[0];
+	guest_begin();
+	for (unsigned i = 0; i < OWED; i++)
+		assert_true(storvsc_io(&f.guest, i % CHANNELS, 100 + i, 0, true, i,
+				       STORVSC_DATA_GPA, BLOCK));
+	assert_int_equal(vm_storage_resize(f.storage, 0, 0, bytes, &size, &f.error), 0);
+	for (unsigned i = 0; i < OWED; i++)
+		assert_true(storvsc_io(&f.guest, i % CHANNELS, 200 + i, 0, true, i,
+				       STORVSC_DATA_GPA, BLOCK));
+	assert_true(await_ready(disk));
+	assert_int_equal(disk->info.size_bytes, bytes);
+	for (unsigned i = 0; i < OWED; i++) {
+		assert_true(storvsc_answered(&f.guest, 100 + i));
+		assert_true(storvsc_answered(&f.guest, 200 + i));
+	}
+	/* One that has just begun ends with the partition. */
+	assert_int_equal(vm_storage_resize(f.storage, 0, 0, 2 * bytes, &size, &f.error), 0);
+	vm_storage_detach(f.storage);
+	assert_int_equal(disk->state, VM_DISK_READY);
+	assert_int_equal(disk->info.size_bytes, 2 * bytes);
+	unlink(path);
 }
 
 static void a_flush_ahead_of_a_pause_lets_the_guest_go_on(void **state)
@@ -753,6 +848,8 @@ int main(void)
 		TEST(a_raw_image_gets_larger_and_never_smaller),
 		TEST(a_disk_that_is_still_being_flushed_is_not_taken_away),
 		TEST(a_flush_that_the_kernel_refuses_ends_the_pause),
+		TEST(a_disk_whose_size_takes_its_time_does_not_hold_the_loop),
+		TEST(a_vhd_gets_larger_while_its_guest_writes),
 		TEST(a_flush_ahead_of_a_pause_lets_the_guest_go_on),
 		TEST(the_end_waits_for_a_disk_that_hangs_as_long_as_is_said_and_names_it),
 		TEST(the_end_waits_for_a_flush_that_hangs_as_long_as_is_said),

@@ -113,7 +113,7 @@ class QemuScsiGuest:
                  "[ $n -lt 500 ] || { cat /tmp/peer.log; exit 1; }; done", 60, check=True)
         self.pid = int(host.run("cat /tmp/peer.pid").out)
         self._console = Console(host.stream("exec socat - UNIX-CONNECT:/tmp/peer.sock"), "peer")
-        self._console.expect(READY, 120)
+        self._console.expect(READY, 300)
         self.run("modprobe virtio_scsi")
 
     def run(self, command: str, seconds: float = 60.0):

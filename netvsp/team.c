@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include <rte_eth_bond.h>
+#include <rte_eth_bond_8023ad.h>
 #include <rte_ethdev.h>
 
 #include "base/bytes.h"
@@ -147,6 +148,17 @@ static bool has_link(uint16_t port_id)
 	return rte_eth_link_get_nowait(port_id, &link) == 0 && link.link_status == RTE_ETH_LINK_UP;
 }
 
+/* Whether LACP has come so far that frames go out by a member. */
+static bool is_distributing(const struct team *team, uint16_t member)
+{
+	struct rte_eth_bond_8023ad_slave_info info;
+
+	return rte_eth_bond_8023ad_slave_info(team->port_id, member, &info) == 0 &&
+	       (info.actor_state & STATE_DISTRIBUTING);
+}
+
+/* The driver changes its list on a thread of its own: a look that meets that is wrong until the
+ * next one. */
 static uint32_t find_carriers(const struct team *team)
 {
 	uint16_t active[TEAM_MAX_MEMBERS];
@@ -154,11 +166,14 @@ static uint32_t find_carriers(const struct team *team)
 	int count = rte_eth_bond_active_slaves_get(team->port_id, active, TEAM_MAX_MEMBERS);
 	int primary = rte_eth_bond_primary_get(team->port_id);
 
-	for (int a = 0; a < count; a++)
+	for (int a = 0; a < count; a++) {
+		if ((team->mode == TEAM_ACTIVE_BACKUP && active[a] != primary) ||
+		    (team->mode == TEAM_802_3AD && !is_distributing(team, active[a])))
+			continue;
 		for (unsigned int i = 0; i < team->count; i++)
-			if (team->members[i].port_id == active[a] &&
-			    (team->mode != TEAM_ACTIVE_BACKUP || active[a] == primary))
+			if (team->members[i].port_id == active[a])
 				carriers |= 1u << i;
+	}
 	return carriers;
 }
 

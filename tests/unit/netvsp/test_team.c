@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include <rte_eth_bond.h>
 #include <rte_eth_ring.h>
 #include <rte_ethdev.h>
 #include <rte_mbuf.h>
@@ -19,13 +18,15 @@
 #include "netvsp/data_path.h"
 #include "netvsp/team.h"
 #include "netvsp/uplink.h"
+#include "netvsp/worker.h"
 #include "tests/unit/netvsp/frames.h"
 #include "tests/unit/netvsp/netvspd_fixture.h"
 
-#define WAIT_MS	     20000
-#define RING_ENTRIES 1024
-#define FLOWS	     64
-#define MEMBERS	     2
+#define WAIT_MS	      20000
+#define RING_ENTRIES  1024
+#define SOME_LOOKS_MS 300 /* in which the driver looks at its members' links some times */
+#define FLOWS	      64
+#define MEMBERS	      2
 
 static const struct fake_netvsc_config driver = {.flavour = FAKE_LINUX, .mtu = 1500};
 static const uint8_t far_host[6] = {0x02, 0, 0, 0, 0x77, 0x01};
@@ -39,6 +40,15 @@ struct member {
 };
 
 static struct member members[MEMBERS];
+
+/* DPDK's libraries are not instrumented: the thread sanitizer does not see how they order what they
+ * share between their threads. */
+const char *__tsan_default_suppressions(void);
+const char *__tsan_default_suppressions(void)
+{
+	return "called_from_lib:librte_net_bond.so\ncalled_from_lib:librte_eal.so\n"
+	       "called_from_lib:librte_ethdev.so\n";
+}
 
 /* The bonding driver gives its members one address; net_ring refuses any, though it takes every
  * frame. This one stands before DPDK's for the whole process. */
@@ -181,23 +191,23 @@ static void bench_stop(struct bench *bench)
 	members_free();
 }
 
-static void wait_change(struct bench *bench)
+/* The link of the member that carries is lost; returns when the other carries. */
+static void cut(struct bench *bench, unsigned int active)
 {
 	struct deadline deadline = deadline_in_ms(WAIT_MS);
+	struct team_info info;
+	bool changed = false;
 
-	while (!team_has_changed(bench->team))
+	assert_int_equal(rte_eth_dev_set_link_down(members[active].port_id), 0);
+	do {
+		changed = team_has_changed(bench->team) || changed;
+		team_get_info(bench->team, &info);
 		assert_false(deadline_passed(deadline));
-}
-
-/* Until the bonding driver has count members to choose from. */
-static void wait_active(struct bench *bench, int count)
-{
-	struct deadline deadline = deadline_in_ms(WAIT_MS);
-	uint16_t active[MEMBERS], port_id;
-
-	assert_int_equal(rte_eth_dev_get_port_by_name(team_port_name(bench->team), &port_id), 0);
-	while (rte_eth_bond_active_slaves_get(port_id, active, MEMBERS) != count)
-		assert_false(deadline_passed(deadline));
+	} while (!info.members[!active].carries);
+	assert_true(changed || team_has_changed(bench->team));
+	team_has_changed(bench->team);
+	assert_false(info.members[active].link_up);
+	assert_false(info.members[active].carries);
 }
 
 static void another_member_takes_over_when_the_link_is_lost(void **state)
@@ -215,24 +225,40 @@ static void another_member_takes_over_when_the_link_is_lost(void **state)
 	assert_int_equal(members[!active].frames, 0);
 	assert_false(team_has_changed(bench.team));
 
-	assert_int_equal(rte_eth_dev_set_link_down(members[active].port_id), 0);
-	wait_change(&bench);
-	team_get_info(bench.team, &info);
-	assert_false(info.members[active].link_up);
-	assert_false(info.members[active].carries);
-	assert_true(info.members[!active].carries);
+	cut(&bench, active);
 	send_flows(state, bench.guest, FLOWS);
 	assert_int_equal(members[active].frames, FLOWS);
 	assert_int_equal(members[!active].frames, FLOWS);
 
-	/* What comes back does not take over again by itself: each change costs frames. */
+	/* What comes back does not take over by itself, since each change costs frames; but it is
+	 * there when it is needed. */
 	assert_int_equal(rte_eth_dev_set_link_up(members[active].port_id), 0);
-	wait_active(&bench, MEMBERS);
-	team_get_info(bench.team, &info);
-	assert_true(info.members[active].link_up);
-	assert_false(info.members[active].carries);
-	assert_false(team_has_changed(bench.team));
+	for (struct deadline look = deadline_in_ms(SOME_LOOKS_MS); !deadline_passed(look);)
+		assert_false(team_has_changed(bench.team));
+	cut(&bench, !active);
+	send_flows(state, bench.guest, FLOWS);
+	assert_int_equal(members[active].frames, 2 * FLOWS);
 	bench_stop(&bench);
+}
+
+struct arrival {
+	struct data_path *path;
+	struct rte_ring *ring;
+	const uint8_t *frame;
+	size_t length;
+	bool done;
+};
+
+/* On the worker's thread, whose buffers these are. */
+static void arrive(void *ctx)
+{
+	struct arrival *arrival = ctx;
+	struct rte_mbuf *mbuf = rte_pktmbuf_alloc(arrival->path->pools.small);
+	char *room = mbuf ? rte_pktmbuf_append(mbuf, (uint16_t)arrival->length) : NULL;
+
+	if (room)
+		memcpy(room, arrival->frame, arrival->length);
+	arrival->done = room && rte_ring_enqueue(arrival->ring, mbuf) == 0;
 }
 
 static void frames_come_in_by_the_member_that_carries(void **state)
@@ -242,18 +268,18 @@ static void frames_come_in_by_the_member_that_carries(void **state)
 	struct frame_spec spec = {
 		.source_port = 1, .destination_port = 2, .payload_bytes = 20, .checksums = true};
 	uint8_t frame[FRAME_MAX];
+	struct arrival arrival = {.path = netvspd_data_path(*state), .frame = frame};
 	struct team_info info;
-	struct rte_mbuf *mbuf;
 	size_t length;
 
 	team_get_info(bench.team, &info);
 	memcpy(spec.source, far_host, 6);
 	memcpy(spec.destination, test_guest_mac(bench.guest), 6);
 	length = frame_build(&spec, frame);
-	mbuf = rte_pktmbuf_alloc(netvspd_data_path(*state)->pools.small);
-	assert_non_null(mbuf);
-	memcpy(rte_pktmbuf_append(mbuf, (uint16_t)length), frame, length);
-	assert_int_equal(rte_ring_enqueue(members[info.members[0].carries ? 0 : 1].in, mbuf), 0);
+	arrival.length = length;
+	arrival.ring = members[info.members[0].carries ? 0 : 1].in;
+	worker_call(arrival.path->worker, arrive, &arrival);
+	assert_true(arrival.done);
 	got = test_guest_take(bench.guest, WAIT_MS);
 	assert_non_null(got);
 	assert_memory_equal(got->bytes, frame, length);

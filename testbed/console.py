@@ -39,8 +39,13 @@ class Console:
         self._stream.settimeout(10)
         self._stream.sendall(text.encode())
 
+    def skip(self) -> None:
+        """Has expect() look only at what comes from now on."""
+        self._seen = len(self.transcript)
+
     def expect(self, pattern: str, seconds: float) -> re.Match[bytes]:
         """Waits for a regular expression in what comes from here on. CommandFailed with the end of the transcript."""
+        seconds *= process.PATIENCE
         end = time.monotonic() + seconds
         wanted = re.compile(pattern.encode(), re.M)
         while True:
@@ -82,7 +87,7 @@ class Console:
         Puts a shell there that neither prompts nor echoes: each byte back is an exit. Said until the shell answers, since
         one that is just starting reads ahead, and loses what was typed behind the line that replaces it.
         """
-        end = time.monotonic() + seconds
+        end = time.monotonic() + seconds * process.PATIENCE
         pause = 3.0
         while not self._plain:
             tag = f"plain{next(self._tags)}"

@@ -260,7 +260,7 @@ class Host(abc.ABC):
     def start_vm(self, vm: Vm, hold: str = "") -> "Console":
         """lunar start; returns the console. hold: as for start_receiver(), for the VM's own moves from here."""
         before = f"LUNAR_MIGRATION_HOLD={hold} " if hold else ""
-        self.run(f"{before}lunar start {vm.name}", check=True)
+        self.run(f"{before}lunar start {vm.name} --timeout {round(30 * process.PATIENCE)}", 40, check=True)
         return self.console(vm)
 
     def stop_vm(self, vm: Vm, delete: bool = True) -> None:

@@ -11,11 +11,12 @@ from testbed import network, process
 from testbed.san import San
 
 PORT = 2049
-# Seconds; short, so that a server that comes back serves soon.
-GRACE_SECONDS = 5
+# Seconds; short, so that a server that comes back serves soon. A client that does not get to reclaim its locks in them has lost
+# them, and writes no more. (Where all clients have, the server waits no longer.)
+GRACE_SECONDS = round(min(5 * process.PATIENCE, 60))
 # Seconds. Linux's client renews an idle lease after two thirds of it, but never sooner than 5 s: a lease as short as that
 # ends between two renewals, and the locks of a disk at rest with it.
-LEASE_SECONDS = 15
+LEASE_SECONDS = round(min(15 * process.PATIENCE, 90))
 
 
 class Nas:
@@ -56,6 +57,13 @@ class Nas:
                 raise process.CommandFailed(f"ganesha.nfsd ended: {log.read_text()[-2000:]}")
             return f":{PORT:04X} " in self._san.namespace.run(["cat", "/proc/net/tcp", "/proc/net/tcp6"])
         process.wait_until("the file server listens", listens, 20, 0.1)
+
+    def wait_grace(self) -> None:
+        """Waits until clients may open and lock anew, and not only reclaim what they had when the server went."""
+        def is_over() -> bool:
+            said = [line for line in (self._directory / "ganesha.log").read_text().splitlines() if "IN GRACE" in line]
+            return bool(said) and "NOT IN GRACE" in said[-1]
+        process.wait_until("the file server's grace period is over", is_over, 2 * GRACE_SECONDS + 20, 0.3)
 
     def stop(self) -> None:
         """Kills the server at once, as a crash would; what its clients were told is stable is on this machine's disk."""

@@ -35,7 +35,7 @@ class Agent:
 
     def open(self, script: str, seconds: float = 5.0) -> tuple[socket.socket, int]:
         """Starts a script; its stdin and stdout are the socket. Returns that and the script's process group."""
-        connection = socket.create_connection((self.address, COMMAND_PORT), timeout=seconds)
+        connection = socket.create_connection((self.address, COMMAND_PORT), timeout=seconds * process.PATIENCE)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.sendall(script.encode() + END)
         line = b""
@@ -55,6 +55,7 @@ class Agent:
 
     def transfer(self, script: str, seconds: float, stdin: bytes = b"") -> tuple[int, bytes]:
         """Runs a script with these bytes on its stdin. Returns its exit status and its output as bytes."""
+        seconds *= process.PATIENCE
         end = time.monotonic() + seconds
         connection, group = self.open(script)
         with connection:

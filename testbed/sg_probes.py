@@ -113,9 +113,10 @@ def _unmap(guest: Guest, disk: str, mib: int) -> str:
 def _resets(guest: Guest, disk: str, mib: int) -> str:
     # After a reset Linux lets a bus settle for ten seconds.
     for option in ("-d", "-b"):
+        # In a shell of its own: exit would end the console's.
         done = guest.run(f"(dd if={disk} of=/dev/null bs=64k count=64 iflag=direct 2>/dev/null &); "
-                         f"sg_reset {option} {disk} 2>&1 || exit; sg_turs {disk} >/dev/null 2>&1; sg_turs {disk} 2>&1 && "
-                         f"dd if={disk} of=/dev/null bs=4096 count=1 iflag=direct 2>&1", 120, check=False)
+                         f"( sg_reset {option} {disk} 2>&1 || exit; sg_turs {disk} >/dev/null 2>&1; sg_turs {disk} 2>&1 && "
+                         f"dd if={disk} of=/dev/null bs=4096 count=1 iflag=direct 2>&1 )", 120, check=False)
         if done.rc != 0:
             return f"sg_reset {option}: exit {done.rc}: {done.out[:300]}"
     return ""

@@ -66,15 +66,16 @@ static void *opening_run(void *ctx)
 static void opening_abandon(struct storage_opening *opening)
 {
 	enum opening_state runs = OPENING_RUNS;
+	pthread_t thread = opening->thread; /* the opening is not ours once it is abandoned */
 
 	LIST_REMOVE(opening, link);
 	opening->storage->opening_count--;
 	event_timer_cancel(opening->timer);
 	if (atomic_compare_exchange_strong(&opening->state, &runs, OPENING_ABANDONED)) {
-		pthread_detach(opening->thread);
+		pthread_detach(thread);
 		return;
 	}
-	pthread_join(opening->thread, NULL);
+	pthread_join(thread, NULL);
 	opening_free(opening);
 }
 

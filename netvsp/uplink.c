@@ -42,7 +42,6 @@ struct uplink {
 	struct data_path *path;
 	char devargs[192];
 	struct plugged_port plugged;
-	uint16_t port_id; /* the same, at hand for each burst */
 	bool polls_sending;
 	bool rides_on_tap;
 	struct rte_eth_dev_info info;
@@ -62,10 +61,10 @@ static unsigned int uplink_poll(void *ctx)
 {
 	struct uplink *uplink = ctx;
 	struct rte_mbuf *mbufs[SWITCH_BURST];
-	uint16_t count = rte_eth_rx_burst(uplink->port_id, 0, mbufs, SWITCH_BURST);
+	uint16_t count = rte_eth_rx_burst(uplink->plugged.port_id, 0, mbufs, SWITCH_BURST);
 
 	if (uplink->polls_sending)
-		rte_eth_tx_burst(uplink->port_id, 0, NULL, 0);
+		rte_eth_tx_burst(uplink->plugged.port_id, 0, NULL, 0);
 	if (count == 0)
 		return 0;
 	for (uint16_t i = 0; i < count; i++) {
@@ -85,10 +84,10 @@ static bool uplink_arm(void *ctx)
 	struct uplink *uplink = ctx;
 
 	/* The interrupt first, then the last look: what comes in between rings. */
-	rte_eth_dev_rx_intr_enable(uplink->port_id, 0);
+	rte_eth_dev_rx_intr_enable(uplink->plugged.port_id, 0);
 	if (uplink_poll(uplink) == 0)
 		return false;
-	rte_eth_dev_rx_intr_disable(uplink->port_id, 0);
+	rte_eth_dev_rx_intr_disable(uplink->plugged.port_id, 0);
 	vswitch_flush(uplink->path->sw);
 	return true;
 }
@@ -97,7 +96,7 @@ static void uplink_disarm(void *ctx)
 {
 	struct uplink *uplink = ctx;
 
-	rte_eth_dev_rx_intr_disable(uplink->port_id, 0);
+	rte_eth_dev_rx_intr_disable(uplink->plugged.port_id, 0);
 }
 
 static const struct worker_source_ops source_ops = {
@@ -112,9 +111,9 @@ static uint16_t send_pending(struct uplink *uplink)
 
 	uplink->pending_count = 0;
 	while (sent < count) {
-		uint16_t ready = rte_eth_tx_prepare(uplink->port_id, 0, mbufs + sent,
+		uint16_t ready = rte_eth_tx_prepare(uplink->plugged.port_id, 0, mbufs + sent,
 						    (uint16_t)(count - sent));
-		uint16_t n = rte_eth_tx_burst(uplink->port_id, 0, mbufs + sent, ready);
+		uint16_t n = rte_eth_tx_burst(uplink->plugged.port_id, 0, mbufs + sent, ready);
 		uint64_t now_ns;
 
 		sent = (uint16_t)(sent + n);
@@ -215,13 +214,13 @@ static uint16_t bound_mtu(const struct rte_eth_dev_info *info, uint16_t mtu)
 static uint16_t set_largest_mtu(const struct uplink *uplink, uint16_t most)
 {
 	uint16_t mtu = most;
-	int err = rte_eth_dev_set_mtu(uplink->port_id, mtu);
+	int err = rte_eth_dev_set_mtu(uplink->plugged.port_id, mtu);
 
 	if (err == -ENOTSUP) /* nothing to set: what it was configured for */
 		return mtu;
 	while (err && mtu > LEAST_MTU) {
 		mtu = mtu > LEAST_MTU + MTU_STEP ? (uint16_t)(mtu - MTU_STEP) : LEAST_MTU;
-		err = rte_eth_dev_set_mtu(uplink->port_id, mtu);
+		err = rte_eth_dev_set_mtu(uplink->plugged.port_id, mtu);
 	}
 	return mtu;
 }
@@ -263,10 +262,10 @@ static int configure(struct uplink *uplink, uint16_t most_mtu)
 	if (uplink->rides_on_tap)
 		conf.txmode.offloads &= ~RTE_ETH_TX_OFFLOAD_TCP_TSO;
 	conf.intr_conf.rxq = 1;
-	err = rte_eth_dev_configure(uplink->port_id, 1, 1, &conf);
+	err = rte_eth_dev_configure(uplink->plugged.port_id, 1, 1, &conf);
 	if (err) { /* most likely for want of interrupts */
 		conf.intr_conf.rxq = 0;
-		err = rte_eth_dev_configure(uplink->port_id, 1, 1, &conf);
+		err = rte_eth_dev_configure(uplink->plugged.port_id, 1, 1, &conf);
 	}
 	if (err)
 		return err;
@@ -274,15 +273,15 @@ static int configure(struct uplink *uplink, uint16_t most_mtu)
 	uplink->most_frame_bytes = frame_bytes(mtu);
 	pool = choose_pool(uplink, conf.rxmode.offloads, mtu, &rx_descriptors);
 	if (!err)
-		err = rte_eth_dev_adjust_nb_rx_tx_desc(uplink->port_id, &rx_descriptors,
+		err = rte_eth_dev_adjust_nb_rx_tx_desc(uplink->plugged.port_id, &rx_descriptors,
 						       &tx_descriptors);
 	rx_conf.offloads = conf.rxmode.offloads;
 	tx_conf.offloads = conf.txmode.offloads;
 	if (!err)
-		err = rte_eth_rx_queue_setup(uplink->port_id, 0, rx_descriptors,
+		err = rte_eth_rx_queue_setup(uplink->plugged.port_id, 0, rx_descriptors,
 					     (unsigned int)socket, &rx_conf, pool);
 	if (!err)
-		err = rte_eth_tx_queue_setup(uplink->port_id, 0, tx_descriptors,
+		err = rte_eth_tx_queue_setup(uplink->plugged.port_id, 0, tx_descriptors,
 					     (unsigned int)socket, &tx_conf);
 	uplink->wire = (struct offload_wire){.pools = &uplink->path->pools,
 					     .tx_offloads = conf.txmode.offloads};
@@ -292,26 +291,26 @@ static int configure(struct uplink *uplink, uint16_t most_mtu)
 
 static int start(struct uplink *uplink)
 {
-	int err = rte_eth_dev_start(uplink->port_id);
+	int err = rte_eth_dev_start(uplink->plugged.port_id);
 
 	if (err)
 		return err;
 	/* Guests have addresses of their own. A port that cannot be promiscuous receives everything
 	 * anyway (rings). */
-	err = rte_eth_promiscuous_enable(uplink->port_id);
+	err = rte_eth_promiscuous_enable(uplink->plugged.port_id);
 	if (err && err != -ENOTSUP)
 		log_warn("%s: not promiscuous: %s", uplink->devargs, strerror(-err));
-	rte_eth_allmulticast_enable(uplink->port_id);
+	rte_eth_allmulticast_enable(uplink->plugged.port_id);
 	uplink->source.ops = &source_ops;
 	uplink->source.ctx = uplink;
 	if (uplink->source.event_fd >= 0) {
 		/* -ENOTSUP: nothing to switch on; a port of this kind (tap) that has an fd all the
 		 * same always rings. */
-		int err_intr = rte_eth_dev_rx_intr_enable(uplink->port_id, 0);
+		int err_intr = rte_eth_dev_rx_intr_enable(uplink->plugged.port_id, 0);
 
 		uplink->source.event_fd =
 			err_intr == 0 || err_intr == -ENOTSUP
-				? rte_eth_dev_rx_intr_ctl_q_get_fd(uplink->port_id, 0)
+				? rte_eth_dev_rx_intr_ctl_q_get_fd(uplink->plugged.port_id, 0)
 				: -1;
 	}
 	return 0;
@@ -353,12 +352,11 @@ int uplink_create(struct data_path *path, const char *devargs, const struct vlan
 	err = port_plug(devargs, &uplink->plugged);
 	if (err)
 		goto err_free;
-	uplink->port_id = uplink->plugged.port_id;
-	uplink->polls_sending = team_port_needs_send_polls(uplink->port_id);
-	err = rte_eth_dev_info_get(uplink->port_id, &uplink->info);
+	uplink->polls_sending = team_port_needs_send_polls(uplink->plugged.port_id);
+	err = rte_eth_dev_info_get(uplink->plugged.port_id, &uplink->info);
 	if (!err) {
 		uplink->rides_on_tap = strcmp(uplink->info.driver_name, "net_tap") == 0 ||
-				       team_port_has_driver(uplink->port_id, "net_tap");
+				       team_port_has_driver(uplink->plugged.port_id, "net_tap");
 		err = configure_and_start(uplink);
 	}
 	if (err)
@@ -386,7 +384,7 @@ int uplink_create(struct data_path *path, const char *devargs, const struct vlan
 err_port:
 	data_path_remove_port(path, uplink->port);
 err_stop:
-	rte_eth_dev_stop(uplink->port_id);
+	rte_eth_dev_stop(uplink->plugged.port_id);
 err_unplug:
 	port_unplug(&uplink->plugged);
 err_free:
@@ -405,7 +403,7 @@ void uplink_destroy(struct uplink *uplink)
 	}
 	data_path_remove_source(uplink->path, &uplink->source);
 	data_path_remove_port(uplink->path, uplink->port);
-	rte_eth_dev_stop(uplink->port_id);
+	rte_eth_dev_stop(uplink->plugged.port_id);
 	port_unplug(&uplink->plugged);
 	free(uplink);
 }
@@ -434,21 +432,16 @@ void uplink_get_info(const struct uplink *uplink, struct uplink_info *info)
 	char name[RTE_ETH_NAME_MAX_LEN] = "";
 
 	*info = (struct uplink_info){0};
-	rte_eth_dev_get_name_by_port(uplink->port_id, name);
+	rte_eth_dev_get_name_by_port(uplink->plugged.port_id, name);
 	snprintf(info->name, sizeof(info->name), "%.31s", name);
-	if (rte_eth_link_get_nowait(uplink->port_id, &link) == 0)
+	if (rte_eth_link_get_nowait(uplink->plugged.port_id, &link) == 0)
 		info->link_up = link.link_status == RTE_ETH_LINK_UP;
-	if (rte_eth_dev_get_mtu(uplink->port_id, &info->mtu) != 0)
+	if (rte_eth_dev_get_mtu(uplink->plugged.port_id, &info->mtu) != 0)
 		info->mtu = 0;
 	info->carried = &uplink->carried;
 }
 
 uint16_t uplink_port_id(const struct uplink *uplink)
 {
-	return uplink->port_id;
-}
-
-const char *uplink_driver(const struct uplink *uplink)
-{
-	return uplink->info.driver_name;
+	return uplink->plugged.port_id;
 }

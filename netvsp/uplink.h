@@ -38,6 +38,5 @@ struct uplink_info {
 /* As of now; does not wait for the port. */
 void uplink_get_info(const struct uplink *uplink, struct uplink_info *info);
 uint16_t uplink_port_id(const struct uplink *uplink);
-const char *uplink_driver(const struct uplink *uplink);
 
 #endif
